@@ -1,0 +1,363 @@
+"""The names of everything windvane emits: metrics, attributes and events, each defined once.
+
+Dashboards, rules and tests import this module; nothing else spells a name out. The names form the
+`ml.*` namespace, written as a candidate for OpenTelemetry's semantic conventions for non-generative
+inference. Prometheus names follow from the OpenTelemetry names by the rules of the OpenTelemetry
+specification ("Prometheus and OpenMetrics Compatibility") and are never typed a second time.
+
+Example:
+    >>> PREDICTION_DURATION.prometheus_name
+    'ml_prediction_duration_seconds'
+    >>> MODEL_NAME.label
+    'ml_model_name'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = [
+    "ATTRIBUTES",
+    "BIN_NULL",
+    "BIN_OTHER",
+    "EVENTS",
+    "METRICS",
+    "SCHEMA_URL",
+    "SCOPE_NAME",
+    "VERSION",
+    "Attribute",
+    "Event",
+    "Instrument",
+    "Metric",
+]
+
+VERSION: Final = "0.1.0"
+"""Version of these conventions; it moves apart from the package's version."""
+
+SCHEMA_URL: Final = f"urn:windvane:schemas:{VERSION}"
+"""Schema URL that every scope carries."""
+
+SCOPE_NAME: Final = "windvane"
+"""Name of the instrumentation scope of every span, metric and log record."""
+
+AttributeType = Literal["string", "int", "double", "boolean"]
+Instrument = Literal["counter", "gauge", "histogram", "updowncounter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """An attribute of spans, data points or events.
+
+    Attributes:
+        name: the OpenTelemetry name.
+        type: the value's type in OpenTelemetry's terms.
+        description: what the value means.
+        values: the closed set of values, where there is one.
+    """
+
+    name: str
+    type: AttributeType
+    description: str
+    values: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The Prometheus label: the name with dots as underscores."""
+        return self.name.replace(".", "_")
+
+
+_UNIT_SUFFIXES: Final = {"s": "seconds", "By": "bytes"}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric stream.
+
+    Attributes:
+        name: the OpenTelemetry name.
+        instrument: the kind of instrument.
+        unit: UCUM unit; braces mark an annotation, which Prometheus names leave out.
+        description: what is measured.
+        attributes: the attributes of its data points.
+    """
+
+    name: str
+    instrument: Instrument
+    unit: str
+    description: str
+    attributes: tuple[Attribute, ...]
+
+    @property
+    def prometheus_name(self) -> str:
+        """The Prometheus name: dots as underscores, the unit's word, and `_total` on counters."""
+        words = [self.name.replace(".", "_")]
+        if self.unit and not self.unit.startswith("{"):
+            words.append(_UNIT_SUFFIXES[self.unit])
+        if self.instrument == "counter":
+            words.append("total")
+        return "_".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An OTLP log record with an event name."""
+
+    name: str
+    description: str
+    attributes: tuple[Attribute, ...]
+
+
+# --- Attributes -----------------------------------------------------------------------------------
+
+MODEL_NAME: Final = Attribute("ml.model.name", "string", "Name of the model.")
+MODEL_VERSION: Final = Attribute("ml.model.version", "string", "Version of the model.")
+MODEL_VARIANT: Final = Attribute(
+    "ml.model.variant", "string", "Role of this deployment of the version, such as canary, stable or shadow."
+)
+MODEL_FRAMEWORK: Final = Attribute(
+    "ml.model.framework", "string", "Library that the model was made with, such as scikit-learn."
+)
+MODEL_REGISTRY_URI: Final = Attribute("ml.model.registry.uri", "string", "Where a model registry keeps the model.")
+MODEL_COMMIT: Final = Attribute("ml.model.commit", "string", "Source revision that the model was built from.")
+BASELINE_ID: Final = Attribute("ml.model.baseline.id", "string", "Identity of the baseline, made from its content.")
+
+TEAM: Final = Attribute("team", "string", "Team that owns the model or the feature's source; alerts carry it.")
+SEVERITY: Final = Attribute(
+    "severity", "string", "Severity of this model's paging alerts; alerts that do not page carry `ticket`."
+)
+RUNBOOK_URL: Final = Attribute("runbook_url", "string", "The owner's runbook for this model.")
+
+OBJECTIVE: Final = Attribute(
+    "ml.objective",
+    "string",
+    "Which objective the target belongs to.",
+    ("availability", "latency", "quality", "drift"),
+)
+
+FEATURE_NAME: Final = Attribute("ml.feature.name", "string", "Name of the feature, the output or the derived feature.")
+FEATURE_ROLE: Final = Attribute(
+    "ml.feature.role", "string", "What the feature is to the model.", ("input", "output", "derived")
+)
+FEATURE_BIN: Final = Attribute(
+    "ml.feature.bin",
+    "string",
+    "Bin of the value: ordered numeric bins `00`, `01` ...; categories `c00`, `c01` ...; `null`; `other`.",
+)
+FEATURE_BIN_RANGE: Final = Attribute(
+    "ml.feature.bin.range", "string", "What the bin holds, for display: an interval or a category of the reference."
+)
+FEATURE_SOURCE: Final = Attribute("ml.feature.source", "string", "Table, feed or feature store the feature comes from.")
+FEATURE_UNIT: Final = Attribute("ml.feature.unit", "string", "Unit of the feature's values (UCUM).")
+VIOLATION_KIND: Final = Attribute(
+    "ml.violation.kind",
+    "string",
+    "What is wrong with the value.",
+    ("missing", "unexpected", "type", "range", "category"),
+)
+DRIFT_METHOD: Final = Attribute(
+    "ml.drift.method", "string", "Statistic the threshold is for.", ("psi", "js_divergence", "hellinger", "ks")
+)
+
+OUTCOME_PREDICTED: Final = Attribute("ml.outcome.predicted", "string", "Predicted class (capped).")
+OUTCOME_ACTUAL: Final = Attribute("ml.outcome.actual", "string", "Actual class (capped).")
+OUTCOME_SCORE_BIN: Final = Attribute("ml.outcome.score_bin", "string", "Bin of the predicted score, `00` ... `19`.")
+FEEDBACK_KIND: Final = Attribute("ml.feedback.kind", "string", "Kind of feedback, such as accepted or overridden.")
+PROBE_NAME: Final = Attribute("ml.probe.name", "string", "Name of the probe.")
+PROBE_RESULT: Final = Attribute("ml.probe.result", "string", "What the probe found.", ("passed", "failed", "error"))
+
+PREDICTION_ID: Final = Attribute(
+    "ml.prediction.id", "string", "Identity of the prediction: `<trace_id>-<span_id>` in lower-case hex."
+)
+PREDICTION_ROW_COUNT: Final = Attribute("ml.prediction.row_count", "int", "Rows in this call.")
+ERROR_TYPE: Final = Attribute(
+    "error.type", "string", "Qualified class name of the exception that ended the call; absent on success."
+)
+EVENT_NAME: Final = Attribute("event.name", "string", "Name of the event, for back ends that drop the field.")
+
+DROP_REASON: Final = Attribute(
+    "windvane.drop.reason",
+    "string",
+    "Why records were dropped.",
+    ("queue_full", "capture_failed", "processing_failed", "unsupported_input", "unsupported_output", "internal_error"),
+)
+
+_MODEL = (MODEL_NAME, MODEL_VERSION)
+_FEATURE = (*_MODEL, FEATURE_NAME)
+_BIN = (*_FEATURE, FEATURE_ROLE, FEATURE_BIN)
+
+# --- Metrics --------------------------------------------------------------------------------------
+
+PREDICTION_DURATION: Final = Metric(
+    "ml.prediction.duration",
+    "histogram",
+    "s",
+    "Duration of a prediction call.",
+    (*_MODEL, MODEL_VARIANT, ERROR_TYPE),
+)
+PREDICTION_ROWS: Final = Metric(
+    "ml.prediction.rows", "counter", "{row}", "Rows passed to the model.", (*_MODEL, MODEL_VARIANT)
+)
+PREDICTION_ACTIVE: Final = Metric(
+    "ml.prediction.active", "updowncounter", "{prediction}", "Prediction calls under way.", _MODEL
+)
+
+FEATURE_OBSERVATIONS: Final = Metric(
+    "ml.feature.observations", "counter", "{observation}", "Values of a feature seen in each bin.", _BIN
+)
+FEATURE_REFERENCE_OBSERVATIONS: Final = Metric(
+    "ml.feature.reference.observations",
+    "gauge",
+    "{observation}",
+    "Values of the feature in each bin of the reference.",
+    (*_BIN, FEATURE_BIN_RANGE),
+)
+FEATURE_REFERENCE_DISPERSION: Final = Metric(
+    "ml.feature.reference.dispersion",
+    "gauge",
+    "",
+    "How many times more the reference's own blocks differ than independent rows would (at least 1).",
+    _FEATURE,
+)
+FEATURE_REFERENCE_VIOLATIONS: Final = Metric(
+    "ml.feature.reference.violations",
+    "gauge",
+    "{violation}",
+    "Violations of each kind among the reference's own rows.",
+    (*_FEATURE, VIOLATION_KIND),
+)
+FEATURE_IMPORTANCE: Final = Metric(
+    "ml.feature.importance",
+    "gauge",
+    "",
+    "Share of the model's decisions that rests on the feature; all features or none, summing to 1.",
+    _FEATURE,
+)
+FEATURE_DRIFT_THRESHOLD: Final = Metric(
+    "ml.feature.drift.threshold",
+    "gauge",
+    "",
+    "Drift of this feature from which it is called large.",
+    (*_FEATURE, DRIFT_METHOD),
+)
+MODEL_DRIFT_THRESHOLD: Final = Metric(
+    "ml.model.drift.threshold",
+    "gauge",
+    "",
+    "Drift from which any feature of the model is called large.",
+    (*_MODEL, DRIFT_METHOD),
+)
+FEATURE_VIOLATIONS: Final = Metric(
+    "ml.feature.violations",
+    "counter",
+    "{violation}",
+    "Values that the baseline does not allow.",
+    (*_FEATURE, VIOLATION_KIND),
+)
+FEATURE_AGE: Final = Metric(
+    "ml.feature.age", "histogram", "s", "Time from the feature's event to the prediction.", _FEATURE
+)
+FEATURE_INFO: Final = Metric(
+    "ml.feature.info",
+    "gauge",
+    "",
+    "Where a feature comes from and who owns that source; always 1.",
+    (*_FEATURE, FEATURE_SOURCE, FEATURE_UNIT, TEAM),
+)
+
+MODEL_INFO: Final = Metric(
+    "ml.model.info",
+    "gauge",
+    "",
+    "Who owns the model and what it is; always 1.",
+    (*_MODEL, TEAM, SEVERITY, RUNBOOK_URL, BASELINE_ID, MODEL_FRAMEWORK, MODEL_REGISTRY_URI, MODEL_COMMIT),
+)
+MODEL_OBJECTIVE: Final = Metric(
+    "ml.model.objective", "gauge", "", "Target share of good events, between 0 and 1.", (*_MODEL, OBJECTIVE)
+)
+MODEL_LATENCY_OBJECTIVE: Final = Metric(
+    "ml.model.latency.objective",
+    "gauge",
+    "s",
+    "Duration within which a call is good; a bucket bound of the duration histogram.",
+    _MODEL,
+)
+
+OUTCOME_EXPECTED: Final = Metric(
+    "ml.outcome.expected",
+    "counter",
+    "{outcome}",
+    "Outcomes that the baseline's calibration expects, in fractions.",
+    (*_MODEL, OUTCOME_PREDICTED, OUTCOME_ACTUAL),
+)
+OUTCOME_EXPECTED_SCORED: Final = Metric(
+    "ml.outcome.expected_scored",
+    "counter",
+    "{outcome}",
+    "Outcomes that the baseline's calibration expects by score bin, in fractions.",
+    (*_MODEL, OUTCOME_SCORE_BIN, OUTCOME_ACTUAL),
+)
+OUTCOME_CLASSIFIED: Final = Metric(
+    "ml.outcome.classified",
+    "counter",
+    "{outcome}",
+    "Outcomes by predicted and actual class.",
+    (*_MODEL, OUTCOME_PREDICTED, OUTCOME_ACTUAL),
+)
+OUTCOME_SCORED: Final = Metric(
+    "ml.outcome.scored",
+    "counter",
+    "{outcome}",
+    "Outcomes by score bin and actual class.",
+    (*_MODEL, OUTCOME_SCORE_BIN, OUTCOME_ACTUAL),
+)
+OUTCOME_COUNT: Final = Metric("ml.outcome.count", "counter", "{outcome}", "Outcomes of a regression.", _MODEL)
+OUTCOME_ABSOLUTE_ERROR: Final = Metric(
+    "ml.outcome.absolute_error", "counter", "", "Sum of absolute errors, in the target's unit.", _MODEL
+)
+OUTCOME_SQUARED_ERROR: Final = Metric(
+    "ml.outcome.squared_error", "counter", "", "Sum of squared errors, in the target's unit squared.", _MODEL
+)
+OUTCOME_LAG: Final = Metric("ml.outcome.lag", "histogram", "s", "Time from a prediction to its outcome.", _MODEL)
+FEEDBACK_RECEIVED: Final = Metric(
+    "ml.feedback.received", "counter", "{feedback}", "Feedback received on predictions.", (*_MODEL, FEEDBACK_KIND)
+)
+PROBE_RUNS: Final = Metric(
+    "ml.probe.runs", "counter", "{run}", "Runs of known cases.", (*_MODEL, PROBE_NAME, PROBE_RESULT)
+)
+
+QUEUE_SIZE: Final = Metric(
+    "windvane.queue.size", "gauge", "{row}", "Rows that wait for the worker in this process.", ()
+)
+RECORDS_DROPPED: Final = Metric(
+    "windvane.records.dropped",
+    "counter",
+    "{record}",
+    "Prediction records that windvane could not account for.",
+    (*_MODEL, DROP_REASON),
+)
+WORKER_LAG: Final = Metric(
+    "windvane.worker.lag", "gauge", "s", "Age of the oldest record in the last batch when the worker took it.", ()
+)
+EXPORTS: Final = Metric(
+    "windvane.exports", "counter", "{export}", "Exports of distributions tried.", (ERROR_TYPE,)
+)
+
+# --- Events ---------------------------------------------------------------------------------------
+
+PROFILE_EVENT: Final = Event("ml.profile", "A chunk of a dataset profile; the body is its bytes.", _MODEL)
+PREDICTION_EVENT: Final = Event("ml.prediction", "A sampled prediction.", (*_MODEL, PREDICTION_ID))
+OUTCOME_EVENT: Final = Event("ml.outcome", "What became of a prediction.", (*_MODEL, PREDICTION_ID))
+FEEDBACK_EVENT: Final = Event("ml.feedback", "Feedback on a prediction.", (*_MODEL, PREDICTION_ID, FEEDBACK_KIND))
+
+# --- Bins -----------------------------------------------------------------------------------------
+
+BIN_NULL: Final = "null"
+"""Bin of values that are absent, None or NaN."""
+
+BIN_OTHER: Final = "other"
+"""Bin of infinite values, of categories without a bin of their own and of values of another type."""
+
+ATTRIBUTES: Final[tuple[Attribute, ...]] = tuple(v for v in list(globals().values()) if isinstance(v, Attribute))
+METRICS: Final[tuple[Metric, ...]] = tuple(v for v in list(globals().values()) if isinstance(v, Metric))
+EVENTS: Final[tuple[Event, ...]] = tuple(v for v in list(globals().values()) if isinstance(v, Event))
