@@ -1,1 +1,26 @@
-"""OpenTelemetry-native observability for machine-learning models."""
+"""OpenTelemetry-native observability for machine-learning models.
+
+Declare a `Model`, put its `predict` on the function that predicts, and call `configure` where the
+service does not set up OpenTelemetry itself.
+"""
+
+from windvane._runtime import flush
+from windvane.baseline import Baseline
+from windvane.configuration import configure
+from windvane.declaration import Objectives, Owner
+from windvane.errors import BaselineError, DeclarationError, StackError, WindvaneError
+from windvane.model import Model, Prediction
+
+__all__ = [
+    "Baseline",
+    "BaselineError",
+    "DeclarationError",
+    "Model",
+    "Objectives",
+    "Owner",
+    "Prediction",
+    "StackError",
+    "WindvaneError",
+    "configure",
+    "flush",
+]

@@ -1,2 +1,623 @@
-"""Baselines: the reference that live traffic is compared with."""
+"""Baselines: the reference that live traffic is compared with.
+
+A baseline holds, for each feature, its bins and how many values of the reference fell into each of them.
+It is made once from training or validation data (`Baseline.from_frame`, or `windvane baseline build` for
+files of any size), kept beside the model as a JSON file, and read by every process that serves the model.
+`docs/baseline-format.md` describes the file field by field.
+"""
+
 from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, get_args
+
+from windvane import semconv
+from windvane.bins import CategoryBins, NumericBins
+from windvane.errors import BaselineError, DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "Baseline",
+    "BaselineWarning",
+    "Feature",
+    "FeatureType",
+    "Role",
+    "check_model_name",
+    "check_model_version",
+]
+
+Role: TypeAlias = Literal["input", "output"]
+FeatureType: TypeAlias = Literal["float", "integer", "boolean", "string"]
+
+_FORMAT: Final = "windvane.baseline"
+_FORMAT_VERSION: Final = 1
+# A baseline of 1000 features with full vocabularies is about 15 MB.
+_MAX_BYTES: Final = 64 * 2**20
+_MAX_FEATURES: Final = 10_000
+_MAX_NAME_LENGTH: Final = 256
+_MAX_VOCABULARY: Final = 1000
+_MAX_COUNT: Final = 2**53  # beyond it a double, which carries the count as a metric, is no longer exact
+_ID_LENGTH: Final = 16
+
+_MODEL_TEXT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+_MAX_MODEL_TEXT: Final = 128
+
+
+class BaselineWarning(UserWarning):
+    """Something in the reference data that the builder of a baseline should know."""
+
+
+def check_model_name(name: object) -> str:
+    """Return a model's name where it can be one.
+
+    Args:
+        name: 1 to 128 ASCII letters, digits, `.`, `_`, `/` and `-`, the first a letter or digit.
+
+    Raises:
+        DeclarationError: it cannot be a model's name.
+    """
+    return _check_model_text("model name", name)
+
+
+def check_model_version(version: object) -> str:
+    """Return a model's version where it can be one.
+
+    Args:
+        version: 1 to 128 ASCII letters, digits, `.`, `_`, `/` and `-`, the first a letter or digit.
+
+    Raises:
+        DeclarationError: it cannot be a model's version.
+    """
+    return _check_model_text("model version", version)
+
+
+def _check_model_text(field_name: str, text: object) -> str:
+    if not isinstance(text, str):
+        msg = f"{field_name}: {_short(text)} is no text; pass a str"
+        raise DeclarationError(msg)
+    if len(text) > _MAX_MODEL_TEXT or not _MODEL_TEXT.fullmatch(text):
+        msg = (
+            f"{field_name}: {_short(text)} cannot be used; take 1 to {_MAX_MODEL_TEXT} of A-Z a-z 0-9 . _ / - "
+            "and begin with a letter or digit"
+        )
+        raise DeclarationError(msg)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """What the reference says of one input or output of the model.
+
+    Attributes:
+        name: the column's name, 1 to 256 characters.
+        role: what the feature is to the model.
+        type: type of the values in the reference data.
+        bins: how its values are counted.
+        counts: values of the reference in each bin, in the order of `bins.labels`.
+        violations: violations of each kind among the reference's values, in the order of
+            `semconv.VIOLATION_KIND.values`.
+        dispersion: how many times more the reference's own blocks of rows differ than independent rows
+            would, at least 1.
+        importance: the input's share in the model's decisions, 0 to 1; None where it is not known.
+
+    Raises:
+        BaselineError: a field does not fit; the message names the feature and the field.
+    """
+
+    name: str
+    role: Role
+    type: FeatureType
+    bins: NumericBins | CategoryBins
+    counts: tuple[int, ...]
+    violations: tuple[int, ...]
+    dispersion: float = 1.0
+    importance: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check what the telemetry relies on."""
+        if not _is_name(self.name):
+            self._refuse("name", f"must be 1 to {_MAX_NAME_LENGTH} characters of valid Unicode")
+        if self.role not in get_args(Role):
+            self._refuse("role", f"{_short(self.role)} is none of {', '.join(get_args(Role))}")
+        if self.type not in get_args(FeatureType):
+            self._refuse("type", f"{_short(self.type)} is none of {', '.join(get_args(FeatureType))}")
+        if not (math.isfinite(self.dispersion) and self.dispersion >= 1):
+            self._refuse("dispersion", "must be a finite number, at least 1")
+        if self.importance is not None and not 0 <= self.importance <= 1:
+            self._refuse("importance", "must be from 0 to 1")
+        self._check_bins()
+        self._check_violations()
+
+    def _check_bins(self) -> None:
+        if self.type == "string" and isinstance(self.bins, NumericBins):
+            self._refuse("bins", "numeric bins do not fit a feature of type string")
+        if isinstance(self.bins, CategoryBins) and len(self.bins.vocabulary) > _MAX_VOCABULARY:
+            self._refuse("bins.vocabulary", f"holds more than {_MAX_VOCABULARY} categories")
+        if len(self.counts) != len(self.bins.labels) or not all(map(_is_count, self.counts)):
+            self._refuse("counts", f"must be one whole number, at least 0, for each of {len(self.bins.labels)} bins")
+
+    def _check_violations(self) -> None:
+        kinds = semconv.VIOLATION_KIND.values
+        if len(self.violations) != len(kinds) or not all(map(_is_count, self.violations)):
+            self._refuse("violations", "must be one whole number, at least 0, for each kind of violation")
+        if self.violations[kinds.index("missing")] != self._missing:
+            self._refuse("violations.missing", "must be the count of the null bin")
+        if sum(self.violations) > self.rows:
+            self._refuse("violations", "are more than the rows")
+
+    @property
+    def rows(self) -> int:
+        """How many values of the reference were counted, missing ones included."""
+        return sum(self.counts)
+
+    @property
+    def missing_share(self) -> float:
+        """Share of the reference's rows in which the value is missing."""
+        return self._missing / self.rows if self.rows else 0.0
+
+    @property
+    def _missing(self) -> int:
+        return self.counts[self.bins.labels.index(semconv.BIN_NULL)]
+
+    def _refuse(self, field_name: str, problem: str) -> NoReturn:
+        msg = f"feature {_short(self.name)}: {field_name}: {problem}"
+        raise BaselineError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """The reference statistics of one version of a model.
+
+    Attributes:
+        model_name: name of the model.
+        model_version: version of the model.
+        rows: rows of the reference, at least 1.
+        features: inputs and at most one output, in the column order of the data.
+        ignored_columns: columns of the data that are not watched, because they were excluded or hold
+            nothing that can be counted (dates, for instance).
+        created: when it was made, ISO 8601 with time zone; no part of the identity.
+        id: identity of the content, 16 hex digits.
+
+    Raises:
+        BaselineError: a field does not fit; the message names it.
+    """
+
+    model_name: str
+    model_version: str
+    rows: int
+    features: tuple[Feature, ...]
+    ignored_columns: tuple[str, ...] = ()
+    created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"), compare=False)
+    id: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check what the telemetry relies on."""
+        try:
+            check_model_name(self.model_name)
+            check_model_version(self.model_version)
+        except DeclarationError as error:
+            raise BaselineError(str(error)) from error
+        if not _is_count(self.rows) or not self.rows:
+            msg = "rows: must be a whole number, at least 1"
+            raise BaselineError(msg)
+        self._check_features()
+        self._check_importances()
+        if not _is_time(self.created):
+            msg = f"created: {_short(self.created)} is no ISO 8601 time with a time zone"
+            raise BaselineError(msg)
+        object.__setattr__(self, "id", self._digest())
+
+    def _check_features(self) -> None:
+        if not 0 < len(self.features) <= _MAX_FEATURES:
+            msg = f"features: there are {len(self.features)}, must be 1 to {_MAX_FEATURES}"
+            raise BaselineError(msg)
+        if not all(map(_is_name, self.ignored_columns)):
+            msg = f"ignored_columns: each must be 1 to {_MAX_NAME_LENGTH} characters of valid Unicode"
+            raise BaselineError(msg)
+        for name, number in Counter([*(f.name for f in self.features), *self.ignored_columns]).items():
+            if number > 1:
+                msg = f"features: the name {_short(name)} stands twice; rename one of the columns"
+                raise BaselineError(msg)
+        for feature in self.features:
+            if feature.rows != self.rows:
+                msg = f"feature {_short(feature.name)}: counts: their sum is {feature.rows}, but rows is {self.rows}"
+                raise BaselineError(msg)
+        if sum(feature.role == "output" for feature in self.features) > 1:
+            msg = "features: more than one has the role output"
+            raise BaselineError(msg)
+
+    def _check_importances(self) -> None:
+        importances = [feature.importance for feature in self.inputs if feature.importance is not None]
+        if self.output is not None and self.output.importance is not None:
+            msg = f"feature {_short(self.output.name)}: importance: only inputs have one"
+            raise BaselineError(msg)
+        if importances and (
+            len(importances) != len(self.inputs) or not math.isclose(sum(importances), 1, abs_tol=1e-6)
+        ):
+            msg = "features: importance: all inputs must have one or none, and they must sum to 1"
+            raise BaselineError(msg)
+
+    @property
+    def inputs(self) -> tuple[Feature, ...]:
+        """The model's inputs, in the column order of the data."""
+        return tuple(feature for feature in self.features if feature.role == "input")
+
+    @property
+    def output(self) -> Feature | None:
+        """The model's output, None where the data had none."""
+        return next((feature for feature in self.features if feature.role == "output"), None)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,  # noqa: ANN401 - a frame of any library, told by what it can do
+        *,
+        model: str,
+        version: str,
+        output: str | None = None,
+        exclude: Sequence[str] = (),
+        categorical: Sequence[str] = (),
+        importances: Mapping[str, float] | None = None,
+        bins: int = 10,
+        min_category_count: int = 5,
+    ) -> Baseline:
+        """Make a baseline from data in memory.
+
+        Keep the rows in the order in which they were recorded: how much neighbouring rows have in common
+        decides how much chance alone makes live traffic differ.
+
+        Args:
+            frame: pandas or polars DataFrame, pyarrow Table, or dict of columns of equal length.
+            model: name of the model.
+            version: version of the model.
+            output: column that holds what the model returned.
+            exclude: columns that are not to be watched.
+            categorical: integer columns whose numbers are names of categories.
+            importances: importance of every input, in any unit; they are scaled to sum to 1.
+            bins: how many bins a numeric feature gets at most, 2 to 100.
+            min_category_count: a category that occurs less often is not written into the baseline.
+
+        Warns:
+            BaselineWarning: a column is left out, or hardly any of its values can be watched.
+
+        Raises:
+            BaselineError: no baseline can be made of the data; the message says why and what to do.
+        """
+        import warnings  # noqa: PLC0415 - building is no part of serving
+
+        from windvane import _baseline_builder as builder  # noqa: PLC0415 - building is no part of serving
+
+        columns = builder.column_names(frame)
+        baseline, notes = builder.build(
+            columns,
+            lambda: (frame,),
+            builder.Options(
+                model=model,
+                version=version,
+                output=output,
+                exclude=tuple(exclude),
+                categorical=tuple(categorical),
+                importances=importances,
+                bins=bins,
+                min_category_count=min_category_count,
+            ),
+        )
+        for note in notes:
+            warnings.warn(note, BaselineWarning, stacklevel=2)
+        return baseline
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Baseline:
+        """Read a baseline from its file.
+
+        Raises:
+            BaselineError: the file cannot be read, is no baseline or was changed; the message names the
+                file, the field and what to do.
+        """
+        file = Path(path)
+        try:
+            with file.open("rb") as stream:
+                content = stream.read(_MAX_BYTES + 1)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            msg = f"{file}: cannot be read: {reason}; check the path, or make it with `windvane baseline build`"
+            raise BaselineError(msg) from error
+        if len(content) > _MAX_BYTES:
+            msg = f"{file}: is larger than {_MAX_BYTES // 2**20} MiB, so it is no baseline; check the path"
+            raise BaselineError(msg)
+        try:
+            return cls.from_json(content.decode())
+        except UnicodeDecodeError as error:
+            msg = f"{file}: is no UTF-8 text, so it is no baseline; check the path"
+            raise BaselineError(msg) from error
+        except BaselineError as error:
+            msg = f"{file}: {error}"
+            raise BaselineError(msg) from error
+
+    @classmethod
+    def from_json(cls, text: str) -> Baseline:
+        """Read a baseline from the text of its file.
+
+        Raises:
+            BaselineError: the text is no baseline or was changed; the message names the field and what to do.
+        """
+        try:
+            document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique_keys)
+        except json.JSONDecodeError as error:
+            msg = f"is no JSON ({error.msg} in line {error.lineno}); check the path, or restore the file"
+            raise BaselineError(msg) from error
+        except (ValueError, RecursionError) as error:
+            msg = f"is no baseline ({str(error)[:200]}); check the path, or restore the file"
+            raise BaselineError(msg) from error
+        return _baseline_of(document)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the baseline to a file; one that exists is replaced in one step.
+
+        Raises:
+            BaselineError: the file cannot be written.
+        """
+        file = Path(path)
+        part = file.with_name(f".{file.name}.{os.getpid()}.part")
+        try:
+            try:
+                part.write_text(self.to_json(), encoding="utf-8")
+                part.replace(file)
+            finally:
+                part.unlink(missing_ok=True)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            msg = f"{file}: cannot be written: {reason}; check the directory"
+            raise BaselineError(msg) from error
+
+    def to_json(self) -> str:
+        """Return the text of the baseline's file: indented JSON that ends in a line break."""
+        head = {"format": _FORMAT, "format_version": _FORMAT_VERSION, "id": self.id, "created": self.created}
+        return json.dumps({**head, **self._content()}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "model": {"name": self.model_name, "version": self.model_version},
+            "rows": self.rows,
+            "ignored_columns": list(self.ignored_columns),
+            "features": [_document_of(feature) for feature in self.features],
+        }
+
+    def _digest(self) -> str:
+        text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
+
+
+def _document_of(feature: Feature) -> dict[str, Any]:
+    bins = feature.bins
+    document: dict[str, Any] = {"name": feature.name, "role": feature.role, "type": feature.type}
+    if isinstance(bins, NumericBins):
+        document["bins"] = {
+            "kind": "numeric",
+            # Adding 0.0 makes one zero of both.
+            "edges": [float(edge) + 0.0 for edge in bins.edges],
+            "minimum": float(bins.minimum) + 0.0,
+            "maximum": float(bins.maximum) + 0.0,
+        }
+    else:
+        document["bins"] = {"kind": "category", "size": bins.size, "vocabulary": list(bins.vocabulary)}
+    document["counts"] = dict(zip(bins.labels, feature.counts, strict=True))
+    kinds = zip(semconv.VIOLATION_KIND.values, feature.violations, strict=True)
+    document["violations"] = {kind: number for kind, number in kinds if number}
+    document["dispersion"] = float(feature.dispersion)
+    if feature.importance is not None:
+        document["importance"] = float(feature.importance)
+    return document
+
+
+# --- Reading: every value is checked for its type here and for its meaning by the class it makes. --------------
+
+
+def _baseline_of(document: object) -> Baseline:
+    if not isinstance(document, dict) or document.get("format") != _FORMAT:
+        msg = f'format: is not "{_FORMAT}", so this is no baseline; check the path'
+        raise BaselineError(msg)
+    version = _whole(document, "format_version", "")
+    if version > _FORMAT_VERSION:
+        msg = f"format_version: {_short(version)} is newer than {_FORMAT_VERSION}; upgrade windvane to read it"
+        raise BaselineError(msg)
+    if version != _FORMAT_VERSION:
+        msg = f"format_version: {_short(version)} is unknown; make the baseline anew"
+        raise BaselineError(msg)
+    _only(document, "", {"format", "format_version", "id", "created", "model", "rows", "ignored_columns", "features"})
+    model = _object(document, "model", "")
+    _only(model, "model.", {"name", "version"})
+    features = _list(document, "features", "")
+    if len(features) > _MAX_FEATURES:
+        msg = f"features: there are {len(features)}, at most {_MAX_FEATURES} can be read"
+        raise BaselineError(msg)
+    baseline = Baseline(
+        model_name=_text(model, "name", "model."),
+        model_version=_text(model, "version", "model."),
+        rows=_whole(document, "rows", ""),
+        features=tuple(_feature_of(feature, f"features[{i}]") for i, feature in enumerate(features)),
+        ignored_columns=_texts(document, "ignored_columns", ""),
+        created=_text(document, "created", ""),
+    )
+    if _text(document, "id", "") != baseline.id:
+        msg = (
+            f"id: {_short(document['id'])} is not the content's ({baseline.id}): was the file edited by hand? "
+            "Restore it or make it anew with `windvane baseline build`"
+        )
+        raise BaselineError(msg)
+    return baseline
+
+
+def _feature_of(document: object, where: str) -> Feature:
+    if not isinstance(document, dict):
+        msg = f"{where}: must be an object; restore the file"
+        raise BaselineError(msg)
+    where += "."
+    _only(document, where, {"name", "role", "type", "bins", "counts", "violations", "dispersion", "importance"})
+    bins = _bins_of(_object(document, "bins", where), f"{where}bins")
+    counts = _object(document, "counts", where)
+    if set(counts) != set(bins.labels):
+        msg = f"{where}counts: must have the keys {', '.join(bins.labels)}; restore the file"
+        raise BaselineError(msg)
+    violations = _object(document, "violations", where)
+    kinds = semconv.VIOLATION_KIND.values
+    _only(violations, f"{where}violations.", set(kinds))
+    importance = _number(document, "importance", where) if "importance" in document else None
+    return Feature(
+        name=_text(document, "name", where),
+        role=_text(document, "role", where),  # type: ignore[arg-type] # Feature checks it
+        type=_text(document, "type", where),  # type: ignore[arg-type] # Feature checks it
+        bins=bins,
+        counts=tuple(_whole(counts, label, f"{where}counts.") for label in bins.labels),
+        violations=tuple(
+            _whole(violations, kind, f"{where}violations.") if kind in violations else 0 for kind in kinds
+        ),
+        dispersion=_number(document, "dispersion", where),
+        importance=importance,
+    )
+
+
+def _bins_of(document: dict[str, Any], where: str) -> NumericBins | CategoryBins:
+    kind = document.get("kind")
+    try:
+        if kind == "numeric":
+            _only(document, f"{where}.", {"kind", "edges", "minimum", "maximum"})
+            edges = _list(document, "edges", f"{where}.")
+            return NumericBins(
+                edges=tuple(_as_number(edge, f"{where}.edges[{i}]") for i, edge in enumerate(edges)),
+                minimum=_number(document, "minimum", f"{where}."),
+                maximum=_number(document, "maximum", f"{where}."),
+            )
+        if kind == "category":
+            _only(document, f"{where}.", {"kind", "size", "vocabulary"})
+            return CategoryBins(
+                vocabulary=_texts(document, "vocabulary", f"{where}."), size=_whole(document, "size", f"{where}.")
+            )
+    except BaselineError as error:
+        if str(error).startswith("features["):
+            raise
+        msg = f"{where}.{error}"
+        raise BaselineError(msg) from error
+    msg = f"{where}.kind: {_short(kind)} is neither numeric nor category; restore the file"
+    raise BaselineError(msg)
+
+
+def _no_constant(text: str) -> NoReturn:
+    msg = f"{text} is no number of JSON"
+    raise ValueError(msg)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        msg = "a key stands twice in one object"
+        raise ValueError(msg)
+    return document
+
+
+def _only(document: dict[str, Any], where: str, known: set[str]) -> None:
+    for key in document:
+        if key not in known:
+            msg = f"{where}{key[:_MAX_NAME_LENGTH]}: is an unknown field; restore the file or upgrade windvane"
+            raise BaselineError(msg)
+
+
+def _get(document: dict[str, Any], key: str, where: str) -> Any:  # noqa: ANN401 - any value of JSON
+    if key not in document:
+        msg = f"{where}{key}: is absent; restore the file or make it anew with `windvane baseline build`"
+        raise BaselineError(msg)
+    return document[key]
+
+
+def _object(document: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    value = _get(document, key, where)
+    if not isinstance(value, dict):
+        _wrong_type(value, where + key, "an object")
+    return value
+
+
+def _list(document: dict[str, Any], key: str, where: str) -> list[Any]:
+    value = _get(document, key, where)
+    if not isinstance(value, list):
+        _wrong_type(value, where + key, "a list")
+    return value
+
+
+def _text(document: dict[str, Any], key: str, where: str) -> str:
+    value = _get(document, key, where)
+    if not isinstance(value, str):
+        _wrong_type(value, where + key, "a text")
+    return value
+
+
+def _texts(document: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
+    values = _list(document, key, where)
+    for i, value in enumerate(values):
+        if not isinstance(value, str):
+            _wrong_type(value, f"{where}{key}[{i}]", "a text")
+    return tuple(values)
+
+
+def _whole(document: dict[str, Any], key: str, where: str) -> int:
+    value = _get(document, key, where)
+    if not isinstance(value, int) or isinstance(value, bool):
+        _wrong_type(value, where + key, "a whole number")
+    return value
+
+
+def _number(document: dict[str, Any], key: str, where: str) -> float:
+    return _as_number(_get(document, key, where), where + key)
+
+
+def _as_number(value: object, where: str) -> float:
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not -sys.float_info.max <= value <= sys.float_info.max
+    ):
+        _wrong_type(value, where, "a finite number")
+    return float(value)
+
+
+def _wrong_type(value: object, where: str, wanted: str) -> NoReturn:
+    msg = f"{where}: {_short(value)} is not {wanted}; restore the file or make it anew with `windvane baseline build`"
+    raise BaselineError(msg)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT
+
+
+def _is_name(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: no exporter can send it
+        return False
+    return 0 < len(text) <= _MAX_NAME_LENGTH
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except (TypeError, ValueError):
+        return False
+
+
+def _short(value: object) -> str:
+    """Write a value for a message: one line of bounded length, whatever it is."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - Python refuses to write very large integers, and any __repr__ may fail
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004 - a line of a terminal

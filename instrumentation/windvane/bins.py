@@ -15,17 +15,20 @@ Each value falls into exactly one bin and has at most one violation:
 | category that is not in the vocabulary         | `other`                 | `category` |
 | category of the vocabulary without its own bin | `other`                 |            |
 | any other                                      | its bin                 |            |
+
+Counting never raises, whatever the values are: a value that fails when it is looked at is of no type
+the feature could have.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, TypeAlias
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +36,15 @@ from numpy.typing import NDArray
 from windvane import semconv
 from windvane.errors import BaselineError
 
-__all__ = ["Bins", "CategoryBins", "Counts", "NumericBins"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ["MAX_CATEGORY_LENGTH", "Bins", "CategoryBins", "Counts", "NumericBins", "numbers_of", "tally_categories"]
 
 Counts: TypeAlias = NDArray[np.int64]
+
+MAX_CATEGORY_LENGTH: Final = 256
+"""Longer text, in characters, is no category."""
 
 _KINDS: Final = semconv.VIOLATION_KIND.values
 _MISSING: Final = _KINDS.index("missing")
@@ -43,10 +52,16 @@ _TYPE: Final = _KINDS.index("type")
 _RANGE: Final = _KINDS.index("range")
 _CATEGORY: Final = _KINDS.index("category")
 
+_MAX_EDGES: Final = 99  # two digits label the bins
+_MAX_LABELLED_CATEGORIES: Final = 100
+
 # Told by name so that pandas need not be imported to know its missing values.
 _NULL_TYPE_NAMES: Final = frozenset({"NAType", "NaTType"})
 _NUMBER_TYPES: Final = (int, float, np.bool_, np.integer, np.floating, Decimal, Fraction)
-_MAX_CATEGORY_LENGTH: Final = 256
+# numpy converts a list of these in one step, to the same numbers as one by one.
+_PLAIN_NUMBERS: Final = frozenset({int, float, bool, np.bool_, np.float64, np.float32, np.int64, np.int32})
+_PLAIN_CATEGORIES: Final = frozenset({str, int, float, bool})
+_NONE_TYPE: Final = type(None)
 
 
 def no_violations() -> Counts:
@@ -58,9 +73,8 @@ def no_violations() -> Counts:
 class NumericBins:
     """Ordered bins of a numeric feature; bin i holds `edges[i-1] < x <= edges[i]`.
 
-    The bins at both ends are open, so every finite number has a bin. Closed on the right, as the buckets
-    of a Prometheus histogram are: a value that most rows share (a rain sensor's 0) is an edge and has a
-    bin to itself where it is the smallest.
+    The bins at both ends are open, so every finite number has a bin. They are closed on the right, as the
+    buckets of a Prometheus histogram are.
 
     Attributes:
         edges: inner edges, finite and strictly increasing; n edges make n + 1 bins.
@@ -75,20 +89,27 @@ class NumericBins:
     edges: tuple[float, ...]
     minimum: float
     maximum: float
+    _edges: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+    _lower: float = field(init=False, repr=False, compare=False)
+    _upper: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check what the counting relies on."""
-        if len(self.edges) > 99:  # noqa: PLR2004 - two digits label the bins
-            msg = f"edges: {len(self.edges)} edges, at most 99 can be labelled"
+        if len(self.edges) > _MAX_EDGES:
+            msg = f"edges: {len(self.edges)} edges, at most {_MAX_EDGES} can be labelled"
             raise BaselineError(msg)
-        if not all(map(math.isfinite, self.edges)) or any(
-            a >= b for a, b in zip(self.edges, self.edges[1:], strict=False)
-        ):
+        if not all(map(math.isfinite, self.edges)) or any(a >= b for a, b in pairwise(self.edges)):
             msg = "edges: must be finite and strictly increasing"
             raise BaselineError(msg)
         if not (math.isfinite(self.minimum) and math.isfinite(self.maximum) and self.minimum <= self.maximum):
             msg = f"minimum and maximum: {self.minimum!r} to {self.maximum!r} is not a finite range"
             raise BaselineError(msg)
+        # A service that works in single precision rounds the reference's own extremes, perhaps outwards.
+        with np.errstate(over="ignore"):
+            lower, upper = float(np.float32(self.minimum)), float(np.float32(self.maximum))
+        object.__setattr__(self, "_edges", np.array(self.edges, dtype=np.float64))
+        object.__setattr__(self, "_lower", min(self.minimum, lower))
+        object.__setattr__(self, "_upper", max(self.maximum, upper))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -102,7 +123,7 @@ class NumericBins:
         if not numbers:
             inner = ["all numbers"]
         else:
-            between = [f"{a} to {b}" for a, b in zip(numbers, numbers[1:], strict=False)]
+            between = [f"{a} to {b}" for a, b in pairwise(numbers)]
             inner = [f"up to {numbers[0]}", *between, f"above {numbers[-1]}"]
         return (*inner, "missing", "not finite or not a number")
 
@@ -116,26 +137,21 @@ class NumericBins:
             Counts by bin, in the order of `labels`, and violations, in the order of
             `semconv.VIOLATION_KIND.values`.
         """
-        violations = no_violations()
-        column = values if isinstance(values, np.ndarray) else _array_of_numbers(values)
-        wrong_type = 0
-        if column is None or column.dtype.kind not in "fiub":
-            numbers, wrong_type = _numbers(values)
-        else:
-            numbers = column.astype(np.float64, copy=False)
+        numbers, wrong_type = numbers_of(values)
         size = numbers.size
         finite = np.isfinite(numbers)
         nulls = infinite = 0
         if not finite.all():
-            nulls = int(np.count_nonzero(np.isnan(numbers)))
+            not_numbers = int(np.count_nonzero(np.isnan(numbers)))
+            nulls = not_numbers - wrong_type
             numbers = numbers[finite]
-            infinite = size - nulls - numbers.size
+            infinite = size - not_numbers - numbers.size
         counts = np.zeros(len(self.edges) + 3, dtype=np.int64)
+        violations = no_violations()
         if numbers.size:
-            inner = np.bincount(np.searchsorted(self.edges, numbers, side="left"), minlength=len(self.edges) + 1)
-            counts[:-2] = inner
-            if numbers.min() < self.minimum or numbers.max() > self.maximum:
-                violations[_RANGE] = np.count_nonzero((numbers < self.minimum) | (numbers > self.maximum))
+            counts[:-2] = np.bincount(np.searchsorted(self._edges, numbers, side="left"), minlength=len(self.edges) + 1)
+            if numbers.min() < self._lower or numbers.max() > self._upper:
+                violations[_RANGE] = np.count_nonzero((numbers < self._lower) | (numbers > self._upper))
         counts[-2] = nulls
         counts[-1] = infinite + wrong_type
         violations[_MISSING] = nulls
@@ -154,23 +170,30 @@ class CategoryBins:
         size: how many of them, from the first, have a bin of their own; the others share `other`.
 
     Raises:
-        BaselineError: a category stands twice or is too long, or `size` does not fit.
+        BaselineError: a category stands twice, is too long or no valid text, or `size` does not fit.
     """
 
     vocabulary: tuple[str, ...]
     size: int
+    _position: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check what the counting relies on."""
         if len(set(self.vocabulary)) != len(self.vocabulary):
             msg = "vocabulary: a category stands in it twice"
             raise BaselineError(msg)
-        if any(len(category) > _MAX_CATEGORY_LENGTH for category in self.vocabulary):
-            msg = f"vocabulary: a category is longer than {_MAX_CATEGORY_LENGTH} characters"
+        if not all(map(is_category, self.vocabulary)):
+            msg = f"vocabulary: a category is longer than {MAX_CATEGORY_LENGTH} characters or no valid Unicode"
             raise BaselineError(msg)
-        if not 0 <= self.size <= min(len(self.vocabulary), 100):
-            msg = f"size: {self.size} bins for {len(self.vocabulary)} categories (at most 100 can be labelled)"
+        if not 0 <= self.size <= min(len(self.vocabulary), _MAX_LABELLED_CATEGORIES):
+            msg = (
+                f"size: {self.size} bins for {len(self.vocabulary)} categories "
+                f"(at most {_MAX_LABELLED_CATEGORIES} can be labelled)"
+            )
             raise BaselineError(msg)
+        other = self.size + 1
+        position = {category: i if i < self.size else other for i, category in enumerate(self.vocabulary)}
+        object.__setattr__(self, "_position", position)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -196,96 +219,187 @@ class CategoryBins:
         """
         counts = np.zeros(self.size + 2, dtype=np.int64)
         violations = no_violations()
-        rank = {category: i for i, category in enumerate(self.vocabulary)}
-        for value, number in _tally(values):
-            if _is_null(value):
-                counts[-2] += number
-                violations[_MISSING] += number
-                continue
-            text = _category(value)
-            if text is None:
-                counts[-1] += number
-                violations[_TYPE] += number
-                continue
-            position = rank.get(text)
+        categories, nulls, wrong_type = _tally(values)
+        for category, number in categories.items():
+            position = self._position.get(category)
             if position is None:
                 counts[-1] += number
                 violations[_CATEGORY] += number
             else:
-                counts[position if position < self.size else -1] += number
+                counts[position] += number
+        counts[-2] = nulls
+        counts[-1] += wrong_type
+        violations[_MISSING] = nulls
+        violations[_TYPE] = wrong_type
         return counts, violations
 
 
 Bins: TypeAlias = NumericBins | CategoryBins
 
 
+def is_category(text: str) -> bool:
+    """Tell whether a text can be listed as a category: short enough, and valid Unicode."""
+    if len(text) > MAX_CATEGORY_LENGTH:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: no exporter can send it
+        return False
+    return True
+
+
 def category_of(value: object) -> str | None:
     """Return the category that a value names, None where it is missing or names none."""
-    return None if _is_null(value) else _category(value)
-
-
-def _array_of_numbers(values: Sequence[object]) -> NDArray[Any] | None:
-    """Turn plain numbers into an array in one step; None where something else is among them."""
     try:
-        column = np.array(values)
-    except (TypeError, ValueError, OverflowError):
+        plain = _plain(value)
+        return None if _is_null(plain) else _category(plain)
+    except Exception:  # noqa: BLE001 - a value's own methods may raise anything
         return None
-    return column if column.ndim == 1 and column.dtype.kind in "fiub" else None
 
 
-def _numbers(values: NDArray[Any] | Sequence[object]) -> tuple[NDArray[np.float64], int]:
-    """Convert value by value; also return how many were of another type (those are left out)."""
-    numbers: list[float] = []
+def tally_categories(values: NDArray[Any] | Sequence[object]) -> Counter[str]:
+    """Count the categories that a column's values name; missing values and other types are left out.
+
+    Args:
+        values: shape (n,), of any type.
+
+    Returns:
+        The categories in the order of their first appearance, with their counts.
+    """
+    return _tally(values)[0]
+
+
+def numbers_of(values: NDArray[Any] | Sequence[object]) -> tuple[NDArray[np.float64], int]:
+    """Convert a column to numbers.
+
+    Args:
+        values: shape (n,), of any type.
+
+    Returns:
+        Shape (n,), NaN where a value is missing or of another type, and how many were of another type.
+    """
+    if type(values) is np.ndarray and values.ndim == 1 and values.dtype.kind in "fiub":
+        return _as_floats(values), 0
+    column = _as_list(values)
+    if _types(column) <= _PLAIN_NUMBERS:
+        try:
+            array = np.array(column)
+        except OverflowError:
+            array = np.array([None])
+        if array.dtype.kind in "fiub":  # integers beyond 64 bits become objects
+            return _as_floats(array), 0
+    numbers = np.full(len(column), np.nan)
     wrong_type = 0
-    for value in values:
-        if _is_null(value):
-            numbers.append(math.nan)
-        elif isinstance(value, _NUMBER_TYPES):
-            numbers.append(_to_float(value))
-        else:
+    for i, value in enumerate(column):
+        try:
+            plain = _plain(value)
+            if not _is_null(plain):
+                number = _number(plain)
+                numbers[i] = number
+                wrong_type += math.isnan(number)
+        except Exception:  # noqa: BLE001 - a value's own methods may raise anything
             wrong_type += 1
-    return np.array(numbers, dtype=np.float64), wrong_type
+    return numbers, wrong_type
 
 
-def _to_float(value: Any) -> float:  # noqa: ANN401 - any of _NUMBER_TYPES
+def _as_floats(array: NDArray[Any]) -> NDArray[np.float64]:
+    if array.dtype == np.float64:
+        return array
+    with np.errstate(all="ignore"):  # long doubles may overflow to infinity, which has its bin
+        return array.astype(np.float64)
+
+
+def _as_list(values: NDArray[Any] | Sequence[object]) -> list[Any]:
+    """List a column's values; what cannot be listed is one value of no type that a feature could have."""
+    try:
+        # datetime64 of nanoseconds would become integers; list() leaves it what it is.
+        if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind not in "mM":
+            return list(values.tolist())
+        return list(values)
+    except Exception:  # noqa: BLE001 - a container's own methods may raise anything
+        return [object()]
+
+
+def _types(column: list[Any]) -> frozenset[type]:
+    try:
+        return frozenset(map(type, column))
+    except Exception:  # noqa: BLE001 - a metaclass may define how its classes are hashed and compared
+        return frozenset({object})
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any object
+    """Take the element out of an array or tensor without dimensions; return any other value as it is."""
+    kind = type(value)
+    if kind in _PLAIN_CATEGORIES or issubclass(kind, str | np.generic) or getattr(value, "ndim", None) != 0:
+        return value
+    return value[()] if isinstance(value, np.ndarray) else value.item()
+
+
+def _is_null(value: Any) -> bool:  # noqa: ANN401 - any object
+    kind = type(value)
+    if kind is str or kind is int:
+        return False
+    if value is None or kind.__name__ in _NULL_TYPE_NAMES:
+        return True
+    # By type(), since isinstance also believes a value's own __class__.
+    if issubclass(kind, float | np.floating):
+        return bool(value != value)  # noqa: PLR0124 - only NaN differs from itself
+    if issubclass(kind, np.datetime64 | np.timedelta64):
+        return bool(np.isnat(value))
+    return issubclass(kind, Decimal) and Decimal.is_nan(value)
+
+
+def _number(value: Any) -> float:  # noqa: ANN401 - anything, TypeError where it is no number
+    if not issubclass(type(value), _NUMBER_TYPES):
+        msg = "not a number"
+        raise TypeError(msg)
     try:
         return float(value)
     except OverflowError:
         return math.inf
-    except (TypeError, ValueError):  # a signalling NaN of decimal
-        return math.nan
 
 
-def _is_null(value: object) -> bool:
-    if value is None or type(value).__name__ in _NULL_TYPE_NAMES:
-        return True
-    if isinstance(value, float | np.floating):
-        return bool(value != value)  # noqa: PLR0124 - only NaN differs from itself
-    if isinstance(value, np.datetime64 | np.timedelta64):
-        return bool(np.isnat(value))
-    return isinstance(value, Decimal) and value.is_nan()
-
-
-def _category(value: object) -> str | None:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool | np.bool_):
+def _category(value: Any) -> str | None:  # noqa: ANN401 - anything, None where it names no category
+    kind = type(value)
+    if kind is str:
+        return str(value)
+    if issubclass(kind, str):
+        return str.__str__(value)  # a plain copy, whatever the subclass overrides
+    if issubclass(kind, bool | np.bool_):
         return str(bool(value))
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))  # integers with missing values among them arrive as floats
-    return None
+    if issubclass(kind, float | np.floating):
+        # Integers with missing values among them arrive as floats.
+        return _integer_text(int(value)) if float(value).is_integer() else None
+    return _integer_text(int(value)) if issubclass(kind, int | np.integer) else None
 
 
-def _tally(values: NDArray[Any] | Sequence[object]) -> list[tuple[object, int]]:
-    """Count equal values; values that cannot be compared count singly."""
-    column: list[object] = values.tolist() if isinstance(values, np.ndarray) else list(values)
-    # 1, 1.0 and True are one key of a dict but three categories' texts, so the type is told apart unless all are text.
-    try:
-        if set(map(type, column)) <= {str, type(None)}:
-            return list(Counter(column).items())
-        typed = Counter((type(value), value) for value in column)
-    except Exception:  # noqa: BLE001 - a value's __hash__ or __eq__ may raise anything
-        return [(value, 1) for value in column]
-    return [(value, number) for (_, value), number in typed.items()]
+def _integer_text(number: int) -> str:
+    """Write an integer; those too long for any vocabulary in hex, since Python limits long decimals."""
+    return str(number) if number.bit_length() <= MAX_CATEGORY_LENGTH * 8 else hex(number)
+
+
+def _tally(values: NDArray[Any] | Sequence[object]) -> tuple[Counter[str], int, int]:
+    """Count categories, missing values and values of other types."""
+    column = _as_list(values)
+    types = _types(column) - {_NONE_TYPE}
+    # Equal values are classified once, where they are of one plain type: 1, 1.0 and True are one key of a dict.
+    pairs: Iterable[tuple[object, int]] = (
+        Counter(column).items() if len(types) == 1 and types <= _PLAIN_CATEGORIES else ((value, 1) for value in column)
+    )
+    categories: Counter[str] = Counter()
+    nulls = wrong_type = 0
+    for value, number in pairs:
+        category = None
+        try:
+            plain = _plain(value)
+            if _is_null(plain):
+                nulls += number
+                continue
+            category = _category(plain)
+        except Exception:  # noqa: BLE001, S110 - a value's own methods may raise anything
+            pass
+        if category is None:
+            wrong_type += number
+        else:
+            categories[category] += number
+    return categories, nulls, wrong_type

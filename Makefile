@@ -1,0 +1,50 @@
+# Everything a checkout needs. `make` alone lists what there is.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench stack generate lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.complete ## Make .venv with windvane and everything it needs, at the locked versions
+
+.venv/.complete: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "windvane needs Python 3.11 or newer; name one with 'make PYTHON=...'" >&2; exit 1; }
+	@test -x $(BIN)/python -a -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv || \
+	  { echo "Python's venv module is missing; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+stack: setup ## Find or build the Collector, Prometheus and Alertmanager (once per machine)
+	$(BIN)/windvane stack build --all
+
+demo: setup ## Show it on real parts and real flights; options through ARGS="--once --json"
+	@$(BIN)/windvane demo $(ARGS)
+
+test: stack ## Run every test; options through ARGS="-k name"
+	$(BIN)/coverage erase
+	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+
+lint: setup ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## Measure, against a named rival in the same run
+	$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+generate: setup ## Write anew what is generated and committed: rules, dashboards, conventions
+	$(BIN)/python -m windvane_dashboards.generate
+
+lock: setup ## Resolve the dependencies anew into requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
+
+clean: ## Remove what the other targets made, except the cache of built binaries
+	rm -rf .venv build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

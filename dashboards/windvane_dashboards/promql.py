@@ -1,0 +1,235 @@
+"""Names and pieces of PromQL that the rules and the dashboards share.
+
+Raw names come from `windvane.semconv`; the names of recorded series stand here, once. A recorded name
+is `level:metric:operation`. The window in it is nominal: a faster clock (see `rules.Timings`) shortens
+the windows but keeps the names, so dashboards and alerts stay as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from windvane import semconv
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+__all__ = [
+    "BIN",
+    "BIN_LABEL",
+    "BUCKET_RATE",
+    "BURN_THRESHOLD",
+    "CALL_RATE",
+    "ERROR_BUDGET",
+    "ERROR_INCREASE",
+    "ERROR_RATE",
+    "ERROR_RATIO_5M",
+    "ERROR_RATIO_SHORT",
+    "FEATURE",
+    "FEATURE_LABEL",
+    "FEATURE_RATE",
+    "FEATURE_ROLE",
+    "KIND",
+    "KIND_LABEL",
+    "MODEL",
+    "MODEL_LABEL",
+    "OBJECTIVE",
+    "OBJECTIVE_LABEL",
+    "OBSERVATION_RATE",
+    "OWNER",
+    "OWNER_LABELS",
+    "OWNER_LAST_SEEN",
+    "OWNER_REPLICAS",
+    "OWNER_REPORTING",
+    "REFERENCE",
+    "REFERENCE_VIOLATION_RATIO",
+    "ROLE_LABEL",
+    "SLOW_INCREASE",
+    "SLOW_RATE",
+    "SLOW_RATIO_5M",
+    "SLOW_RATIO_SHORT",
+    "VERSION_LABEL",
+    "VIOLATION_EXCESS",
+    "VIOLATION_RATE",
+    "DriftSeries",
+    "Window",
+    "duration",
+    "labels",
+    "lines",
+    "nested",
+]
+
+Window = Literal["1h", "1d"]
+"""Nominal drift window, as it stands in recorded names."""
+
+MODEL_LABEL: Final = semconv.MODEL_NAME.label
+VERSION_LABEL: Final = semconv.MODEL_VERSION.label
+FEATURE_LABEL: Final = semconv.FEATURE_NAME.label
+ROLE_LABEL: Final = semconv.FEATURE_ROLE.label
+BIN_LABEL: Final = semconv.FEATURE_BIN.label
+OBJECTIVE_LABEL: Final = semconv.OBJECTIVE.label
+KIND_LABEL: Final = semconv.VIOLATION_KIND.label
+OWNER_LABELS: Final = (semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label)
+
+
+def labels(*names: str) -> str:
+    """Return label names as they stand between the parentheses of `by` and `on`."""
+    return ", ".join(names)
+
+
+# What the rules group by, coarse to fine. A feature's role follows from its name; it is carried along
+# so that alerts can tell inputs from outputs.
+MODEL: Final = labels(MODEL_LABEL, VERSION_LABEL)
+FEATURE: Final = labels(MODEL, FEATURE_LABEL)
+FEATURE_ROLE: Final = labels(FEATURE, ROLE_LABEL)
+BIN: Final = labels(FEATURE_ROLE, BIN_LABEL)
+OBJECTIVE: Final = labels(MODEL, OBJECTIVE_LABEL)
+KIND: Final = labels(FEATURE, KIND_LABEL)
+
+
+def _stem(metric: semconv.Metric) -> str:
+    """Return the metric's name without the suffix of a counter: a recorded rate is none."""
+    return metric.prometheus_name.removesuffix("_total")
+
+
+_OBSERVATIONS: Final = _stem(semconv.FEATURE_OBSERVATIONS)
+_REFERENCE: Final = _stem(semconv.FEATURE_REFERENCE_OBSERVATIONS)
+_VIOLATIONS: Final = _stem(semconv.FEATURE_VIOLATIONS)
+_REFERENCE_VIOLATIONS: Final = _stem(semconv.FEATURE_REFERENCE_VIOLATIONS)
+_DURATION: Final = _stem(semconv.PREDICTION_DURATION)
+_INFO: Final = _stem(semconv.MODEL_INFO)
+
+# Owners, by model version.
+OWNER_REPLICAS: Final = f"ml_model_owner:{_INFO}:count"
+OWNER_REPORTING: Final = f"ml_model:{_INFO}:owner_reporting"
+OWNER_LAST_SEEN: Final = f"ml_model:{_INFO}:last_seen"
+OWNER: Final = f"ml_model:{_INFO}:owner"
+
+# Objectives, by model version and objective.
+ERROR_BUDGET: Final = "ml_model_objective:ml_error_budget:1h"
+BURN_THRESHOLD: Final = "ml_model_objective:ml_error_budget:burn_threshold"
+
+# Calls, by model version.
+CALL_RATE: Final = f"ml_model:{_DURATION}_count:rate5m"
+ERROR_RATE: Final = "ml_model:ml_prediction_errors:rate5m"
+ERROR_RATIO_5M: Final = "ml_model:ml_prediction_errors:ratio_rate5m"
+ERROR_INCREASE: Final = "ml_model:ml_prediction_errors:increase1h"
+ERROR_RATIO_SHORT: Final = "ml_model:ml_prediction_errors:ratio_1h"
+BUCKET_RATE: Final = f"ml_model_le:{_DURATION}_bucket:rate5m"
+SLOW_RATE: Final = "ml_model:ml_prediction_slow:rate5m"
+SLOW_RATIO_5M: Final = "ml_model:ml_prediction_slow:ratio_rate5m"
+SLOW_INCREASE: Final = "ml_model:ml_prediction_slow:increase1h"
+SLOW_RATIO_SHORT: Final = "ml_model:ml_prediction_slow:ratio_1h"
+
+# Features.
+OBSERVATION_RATE: Final = f"ml_model_feature_bin:{_OBSERVATIONS}:rate5m"
+FEATURE_RATE: Final = f"ml_model_feature:{_OBSERVATIONS}:rate5m"
+REFERENCE: Final = f"ml_model_feature_bin:{_REFERENCE}:max"
+VIOLATION_RATE: Final = f"ml_model_feature_kind:{_VIOLATIONS}:rate5m"
+REFERENCE_VIOLATION_RATIO: Final = f"ml_model_feature_kind:{_REFERENCE_VIOLATIONS}:ratio"
+VIOLATION_EXCESS: Final = f"ml_model_feature_kind:{_VIOLATIONS}:excess"
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSeries:
+    """Names of the series recorded for one drift window."""
+
+    window: Window
+
+    @property
+    def live(self) -> str:
+        """Rows in each bin of the live window."""
+        return f"ml_model_feature_bin:{_OBSERVATIONS}:increase{self.window}"
+
+    @property
+    def live_total(self) -> str:
+        """Rows of the feature in the live window."""
+        return f"ml_model_feature:{_OBSERVATIONS}:increase{self.window}"
+
+    @property
+    def reference(self) -> str:
+        """Reference rows in each bin that either side has."""
+        return f"ml_model_feature_bin:{_REFERENCE}:{self.window}"
+
+    @property
+    def pooled(self) -> str:
+        """Rows of both sides, only bins that are not empty on both."""
+        return f"ml_model_feature_bin:{_OBSERVATIONS}_pooled:{self.window}"
+
+    @property
+    def used_bins(self) -> str:
+        """How many bins are used."""
+        return f"ml_model_feature:ml_feature_used_bins:{self.window}"
+
+    @property
+    def live_share(self) -> str:
+        """Smoothed share of each used bin in the live window."""
+        return f"ml_model_feature_bin:ml_feature_live_share:{self.window}"
+
+    @property
+    def reference_share(self) -> str:
+        """Smoothed share of each used bin in the reference."""
+        return f"ml_model_feature_bin:ml_feature_reference_share:{self.window}"
+
+    def statistic(self, method: str) -> str:
+        """Drift by one of `semconv.DRIFT_METHOD.values`."""
+        return f"ml_model_feature:ml_feature_{method}:{self.window}"
+
+    @property
+    def share_delta(self) -> str:
+        """Live minus reference share of each numeric bin, which KS adds up."""
+        return f"ml_model_feature_bin:ml_feature_ordered_share_delta:{self.window}"
+
+    @property
+    def noise_floor(self) -> str:
+        """PSI that chance alone exceeds once in a thousand windows."""
+        return f"ml_model_feature:ml_feature_psi_noise_floor:{self.window}"
+
+    @property
+    def shifted(self) -> str:
+        """1 where PSI is above the noise floor, else 0."""
+        return f"ml_model_feature:ml_feature_shifted:{self.window}"
+
+    @property
+    def null_ratio(self) -> str:
+        """Share of missing values."""
+        return f"ml_model_feature:ml_feature_null:ratio_{self.window}"
+
+
+_UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
+
+
+def duration(span: timedelta) -> str:
+    """Format a time span as PromQL writes it.
+
+    Raises:
+        ValueError: the span is shorter than a millisecond.
+
+    Example:
+        >>> from datetime import timedelta
+        >>> duration(timedelta(hours=1) - timedelta(seconds=30))
+        '59m30s'
+        >>> duration(timedelta(seconds=59.5))
+        '59s500ms'
+    """
+    rest = round(span.total_seconds() * 1000)
+    if rest < 1:
+        msg = f"{span!r} is shorter than the millisecond that PromQL can tell"
+        raise ValueError(msg)
+    text = ""
+    for unit, milliseconds in _UNITS:
+        number, rest = divmod(rest, milliseconds)
+        if number:
+            text += f"{number}{unit}"
+    return text
+
+
+def lines(*parts: str) -> str:
+    """Join the lines of an expression."""
+    return "\n".join(parts)
+
+
+def nested(expr: str) -> str:
+    """Put an expression between parentheses of its own lines, indented."""
+    return lines("(", *(f"  {line}" for line in expr.splitlines()), ")")

@@ -1,0 +1,296 @@
+"""Recording rules for drift: each feature's live bins against its reference.
+
+Every statistic is computed over the sum of all replicas. The expressions agree with numpy on equal
+counts; `tests/rules` proves it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from windvane import semconv
+from windvane_dashboards.promql import (
+    BIN,
+    BIN_LABEL,
+    FEATURE,
+    FEATURE_ROLE,
+    OBSERVATION_RATE,
+    REFERENCE,
+    DriftSeries,
+    Window,
+    duration,
+    lines,
+    nested,
+)
+from windvane_dashboards.rules.model import Group, Recording
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from datetime import timedelta
+
+    from windvane_dashboards.rules.timings import Timings
+
+__all__ = ["DEFAULT_METHODS", "METHODS", "drift_groups", "sum_of_rates"]
+
+METHODS: Final = semconv.DRIFT_METHOD.values
+DEFAULT_METHODS: Final = ("psi", "hellinger")
+"""Jensen-Shannon and KS cost more and say little that these two do not, so they are asked for by name."""
+
+MIN_ROWS: Final = 100
+"""Fewer rows than this in a window say nothing about a distribution."""
+
+_SMOOTHING: Final = 0.5
+"""Added to each used bin of either side, so that no share is zero (Krichevsky and Trofimov, 1981)."""
+
+_NOISE_QUANTILE: Final = 3.09
+"""Standard normal quantile of 0.999: chance passes the noise floor once in a thousand windows."""
+
+_NUMERIC_BINS: Final = 10
+"""Deciles; KS has one term for each inner edge."""
+
+
+def drift_groups(timings: Timings, methods: Collection[str]) -> tuple[Group, ...]:
+    """Return the groups for both drift windows.
+
+    Args:
+        timings: windows and interval.
+        methods: of `semconv.DRIFT_METHOD.values`; PSI is always among the output, as alerts need it.
+    """
+    inputs = (
+        Recording(
+            OBSERVATION_RATE,
+            lines(
+                f"sum by ({BIN}) (",
+                f"  rate({semconv.FEATURE_OBSERVATIONS.prometheus_name}[{duration(timings.rate)}])",
+                ")",
+            ),
+            "Rows per second in each bin, over all replicas. Raw counters are read only here; longer windows "
+            "add up this rate, which costs a third of increase() over them.",
+        ),
+        Recording(
+            REFERENCE,
+            lines(
+                f"max by ({BIN}) (",
+                f"  last_over_time({semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name}"
+                f"[{duration(timings.short)}])",
+                ")",
+            ),
+            "Reference rows in each bin: the same gauge on every replica, hence max and never sum.",
+        ),
+    )
+    return (
+        Group("windvane-drift-1h", timings.interval, (*inputs, *_window("1h", timings.short, timings, methods))),
+        Group("windvane-drift-1d", timings.interval, _window("1d", timings.long, timings, methods)),
+    )
+
+
+def sum_of_rates(series: str, window: timedelta, timings: Timings) -> str:
+    """Return the increase over a window, from the rate that is recorded every interval.
+
+    Half an interval is left off the window: it then holds the same number of samples whether its start
+    counts (Prometheus 2) or not (3).
+    """
+    seconds = f"{timings.interval.total_seconds():g}"
+    return f"sum_over_time({series}[{duration(window - timings.interval / 2)}]) * {seconds}"
+
+
+def _window(name: Window, span: timedelta, timings: Timings, methods: Collection[str]) -> tuple[Recording, ...]:
+    series = DriftSeries(name)
+    statistics: dict[str, Callable[[DriftSeries], tuple[Recording, ...]]] = {
+        "psi": _psi,
+        "js_divergence": _js_divergence,
+        "hellinger": _hellinger,
+        "ks": _ks,
+    }
+    return (
+        *_counts(series, span, timings),
+        *_shares(series),
+        *(rule for method in METHODS if method == "psi" or method in methods for rule in statistics[method](series)),
+        *_verdict(series, duration(timings.short)),
+    )
+
+
+def _counts(series: DriftSeries, span: timedelta, timings: Timings) -> tuple[Recording, ...]:
+    return (
+        Recording(
+            series.live,
+            lines(
+                sum_of_rates(OBSERVATION_RATE, span, timings),
+                f"or 0 * {REFERENCE}",
+            ),
+            f"Rows of the last {series.window} in each bin; bins that only the reference has count 0.",
+        ),
+        Recording(
+            series.live_total,
+            f"sum by ({FEATURE_ROLE}) ({series.live})",
+            f"Rows of the last {series.window}.",
+        ),
+        Recording(
+            series.reference,
+            lines(
+                REFERENCE,
+                "or 0 * (",
+                f"  {series.live}",
+                f"  and on ({FEATURE_ROLE}) {REFERENCE}",
+                ")",
+            ),
+            "Reference rows in each bin; bins that only the live window has count 0.",
+        ),
+        Recording(
+            series.pooled,
+            lines(series.live, f"+ {series.reference}", "> 0"),
+            "The used bins. One that is empty on both sides must not be smoothed: it would make PSI grow "
+            "with every bin nobody uses.",
+        ),
+        Recording(series.used_bins, f"count by ({FEATURE_ROLE}) ({series.pooled})", "How many bins are used."),
+    )
+
+
+def _shares(series: DriftSeries) -> tuple[Recording, ...]:
+    def share(of: str) -> str:
+        used = nested(lines(f"{of} + {_SMOOTHING:g}", f"and {series.pooled}"))
+        return lines(used, f"/ on ({FEATURE_ROLE}) group_left ()", f"sum by ({FEATURE_ROLE})", used)
+
+    return (
+        Recording(series.live_share, share(series.live), "Smoothed share of each used bin in the live window."),
+        Recording(series.reference_share, share(series.reference), "Smoothed share of each used bin in the reference."),
+    )
+
+
+def _enough(series: DriftSeries) -> str:
+    return f"and ({series.live_total} >= {MIN_ROWS})"
+
+
+def _psi(series: DriftSeries) -> tuple[Recording, ...]:
+    p, q = series.live_share, series.reference_share
+    return (
+        Recording(
+            series.statistic("psi"),
+            lines(
+                f"sum by ({FEATURE_ROLE}) (",
+                f"  ({p} - {q})",
+                f"  * ln({p} / {q})",
+                ")",
+                _enough(series),
+            ),
+            "Population stability index: the sum of (p - q) ln(p / q).",
+        ),
+    )
+
+
+def _js_divergence(series: DriftSeries) -> tuple[Recording, ...]:
+    p, q = series.live_share, series.reference_share
+    return (
+        Recording(
+            series.statistic("js_divergence"),
+            lines(
+                f"sum by ({FEATURE_ROLE}) (",
+                f"  0.5 * {p} * log2(2 * {p} / ({p} + {q}))",
+                f"  + 0.5 * {q} * log2(2 * {q} / ({p} + {q}))",
+                ")",
+                _enough(series),
+            ),
+            "Jensen-Shannon divergence in bits, 0 to 1.",
+        ),
+    )
+
+
+def _hellinger(series: DriftSeries) -> tuple[Recording, ...]:
+    p, q = series.live_share, series.reference_share
+    return (
+        Recording(
+            series.statistic("hellinger"),
+            lines(
+                "sqrt(clamp_min(",
+                f"  1 - sum by ({FEATURE_ROLE}) (",
+                f"    sqrt({p} * {q})",
+                "  ),",
+                "  0",
+                "))",
+                _enough(series),
+            ),
+            "Hellinger distance, 0 to 1; rounding may leave a hair below zero under the root.",
+        ),
+    )
+
+
+def _ks(series: DriftSeries) -> tuple[Recording, ...]:
+    ordered = f'{{{BIN_LABEL}=~"[0-9]+"}}'
+
+    def share(of: str) -> str:
+        total = f"(sum by ({FEATURE_ROLE}) ({of}{ordered}) > 0)"
+        return nested(lines(f"{of}{ordered}", f"/ on ({FEATURE_ROLE}) group_left ()", total))
+
+    terms = [
+        lines(
+            "  label_replace(",
+            f'    abs(sum by ({FEATURE_ROLE}) ({series.share_delta}{{{BIN_LABEL}=~"0[0-{edge}]"}})),',
+            f'    "edge", "{edge}", "", ""',
+            "  )",
+        )
+        for edge in range(_NUMERIC_BINS - 1)
+    ]
+    return (
+        Recording(
+            series.share_delta,
+            lines(share(series.live), "-", share(series.reference)),
+            "Live minus reference share of each numeric bin, not smoothed.",
+        ),
+        Recording(
+            series.statistic("ks"),
+            lines(
+                f"max by ({FEATURE_ROLE}) (",
+                "\n  or\n".join(terms),
+                ")",
+                _enough(series),
+            ),
+            "Kolmogorov-Smirnov statistic at the bins' inner edges: the largest difference of the cumulative shares.",
+        ),
+    )
+
+
+def _verdict(series: DriftSeries, short: str) -> tuple[Recording, ...]:
+    freedom = f"clamp_min({series.used_bins} - 1, 1)"
+    dispersion = f"max by ({FEATURE}) (last_over_time({semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name}[{short}]))"
+    chance = lines(
+        "(",
+        "  (",
+        f"    1 / ({series.live_total} >= {MIN_ROWS})",
+        f"    + 1 / sum by ({FEATURE_ROLE}) ({series.reference})",
+        "  )",
+        f"  * {freedom}",
+        "  * (",
+        f"    1 - 2 / (9 * {freedom})",
+        f"    + {_NOISE_QUANTILE} * sqrt(2 / (9 * {freedom}))",
+        "  ) ^ 3",
+        ")",
+    )
+    return (
+        Recording(
+            series.noise_floor,
+            lines(
+                chance,
+                f"* on ({FEATURE}) group_left ()",
+                "(",
+                f"  {dispersion}",
+                f"  or 0 * sum by ({FEATURE}) ({series.live_total}) + 1",
+                ")",
+            ),
+            "PSI that chance alone passes once in a thousand windows: (1/N + 1/M) times the chi-squared quantile "
+            "with one degree of freedom less than there are used bins (Wilson and Hilferty's approximation), "
+            "times the reference's own dispersion where its rows come in clusters.",
+        ),
+        Recording(
+            series.shifted,
+            lines(series.statistic("psi"), f"> bool {series.noise_floor}"),
+            "1 where the feature has shifted, else 0.",
+        ),
+        Recording(
+            series.null_ratio,
+            lines(
+                f'{series.live}{{{BIN_LABEL}="{semconv.BIN_NULL}"}}',
+                f"/ ignoring ({BIN_LABEL}) ({series.live_total} > 0)",
+            ),
+            "Share of missing values.",
+        ),
+    )

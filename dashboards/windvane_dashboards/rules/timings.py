@@ -1,0 +1,68 @@
+"""How long the rules look back and wait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import timedelta
+
+__all__ = ["Timings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Windows and waits of every rule; the defaults are the real ones.
+
+    Attributes:
+        interval: between two evaluations of a rule.
+        rate: window of every rate over raw counters, and the age from which telemetry counts as absent;
+            at least twice the export interval.
+        short: drift window `1h`, and the long window of the burn-rate alerts.
+        long: drift window `1d`, and how long an absent model stays on the books.
+        drift_for: how long a shift must last before it is a ticket.
+        broken_for: how long a feature must be broken before it pages. Not shorter than `rate`, so that
+            a single bad batch never pages.
+        burn_for: how long an objective must burn before it pages.
+        absent_for: how long telemetry must be absent, beyond `rate`, before it is a ticket.
+        drift_keep: how long a drift ticket stays open after the last sight of the shift.
+        keep: how long a page stays open after the last sight of its reason.
+
+    Raises:
+        ValueError: the windows are not in order.
+    """
+
+    interval: timedelta = timedelta(minutes=1)
+    rate: timedelta = timedelta(minutes=5)
+    short: timedelta = timedelta(hours=1)
+    long: timedelta = timedelta(days=1)
+    drift_for: timedelta = timedelta(minutes=10)
+    broken_for: timedelta = timedelta(minutes=5)
+    burn_for: timedelta = timedelta(minutes=2)
+    absent_for: timedelta = timedelta(minutes=5)
+    drift_keep: timedelta = timedelta(minutes=10)
+    keep: timedelta = timedelta(minutes=5)
+
+    def __post_init__(self) -> None:
+        """Check the order of the windows."""
+        if not timedelta(0) < self.interval <= self.rate < self.short < self.long:
+            msg = "timings: 0 < interval <= rate < short < long must hold"
+            raise ValueError(msg)
+
+    def faster(self, factor: float) -> Timings:
+        """Return the timings of a clock that runs `factor` times faster, to the millisecond.
+
+        Raises:
+            ValueError: the factor is not positive, or makes a window shorter than PromQL can tell.
+
+        Example:
+            >>> Timings().faster(60).short
+            datetime.timedelta(seconds=60)
+        """
+        if not factor > 0:
+            msg = f"factor: {factor!r} must be above 0"
+            raise ValueError(msg)
+        millisecond = timedelta(milliseconds=1)
+        scaled = {field.name: round(getattr(self, field.name) / factor / millisecond) for field in fields(self)}
+        if min(scaled.values()) < 2:  # noqa: PLR2004 - half an interval must be a millisecond
+            msg = f"factor: {factor!r} makes a window shorter than PromQL can tell"
+            raise ValueError(msg)
+        return Timings(**{name: number * millisecond for name, number in scaled.items()})

@@ -1,0 +1,618 @@
+"""Makes a baseline of data that is read twice, chunk by chunk, in bounded memory.
+
+The first pass finds each column's type, range, quantiles and categories, and fixes its bins. The second
+counts every row with the very `bins.count` that live traffic is counted with. The result does not depend
+on where the chunks begin: the sample that the quantiles are taken from is chosen by the rows' numbers, and
+tallies are exact up to `_TALLY_LIMIT` different categories.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, time, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
+
+import numpy as np
+
+from windvane import semconv
+from windvane.baseline import Baseline, Feature, FeatureType, check_model_name, check_model_version
+from windvane.bins import Bins, CategoryBins, Counts, NumericBins, is_category, numbers_of, tally_categories
+from windvane.errors import BaselineError, DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Chunks", "Options", "build", "column_names", "dispersion", "population_stability_index"]
+
+Chunks: TypeAlias = "Callable[[], Iterable[Any]]"
+"""Called once for each pass; yields frames with the same columns, in the rows' own order."""
+
+SAMPLE_LIMIT: Final = 100_000
+"""Rows that quantiles are taken from; up to as many, all rows are."""
+
+_TALLY_LIMIT: Final = 100_000
+_VOCABULARY_LIMIT: Final = 1000
+_LABELLED_CATEGORIES: Final = 20
+
+# 50 blocks keep the error of the mean small (7 % for ten bins); blocks below 200 rows leave bins empty by chance.
+_MAX_BLOCKS: Final = 50
+_MIN_BLOCK_ROWS: Final = 200
+
+_INTEGER_TYPE: Final = re.compile(r"u?int\d+\b")
+
+Kind: TypeAlias = Literal["boolean", "integer", "float", "string", "time", "other"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What `Baseline.from_frame` takes beside the data."""
+
+    model: str
+    version: str
+    output: str | None = None
+    exclude: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    importances: Mapping[str, float] | None = None
+    bins: int = 10
+    min_category_count: int = 5
+
+
+def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Baseline, tuple[str, ...]]:
+    """Make a baseline.
+
+    Args:
+        columns: names of all columns of the data, in their order.
+        chunks: yields the data; columns that the options exclude may be absent.
+        options: what to make of them.
+
+    Returns:
+        The baseline, and notes for people on columns that cannot be watched or not well.
+
+    Raises:
+        BaselineError: no baseline can be made; the message says why and what to do.
+    """
+    _check(columns, options)
+    watched = [name for name in columns if name not in set(options.exclude)]
+    surveys, rows = _survey(watched, chunks, options)
+    if not rows:
+        msg = "the data has no rows; a baseline needs some hundreds at least"
+        raise BaselineError(msg)
+    notes: list[str] = []
+    ignored = set(options.exclude)
+    bins: dict[str, Bins] = {}
+    types: dict[str, FeatureType] = {}
+    for name, survey in surveys.items():
+        feature_type = survey.feature_type()
+        if feature_type is None:
+            notes.append(f"column {name!r} {survey.why_not()}; it is left out")
+            ignored.add(name)
+            continue
+        types[name] = feature_type
+        bins[name] = survey.bins(feature_type)
+        notes.extend(f"column {name!r} {note}" for note in survey.notes(feature_type))
+    if options.output is not None and options.output not in bins:
+        msg = f"output {options.output!r}: {surveys[options.output].why_not()}; name a column that can be counted"
+        raise BaselineError(msg)
+    if not bins:
+        msg = f"no column can be watched: {'; '.join(notes) or 'all are excluded'}"
+        raise BaselineError(msg)
+    tallies = _count(bins, chunks, rows)
+    importances = _importances([name for name in bins if name != options.output], columns, options.importances)
+    features = []
+    for name, tally in tallies.items():
+        feature = Feature(
+            name=name,
+            role="output" if name == options.output else "input",
+            type=types[name],
+            bins=bins[name],
+            counts=tuple(tally.blocks.sum(axis=0).tolist()),
+            violations=tuple(tally.violations.tolist()),
+            dispersion=dispersion(tally.blocks),
+            importance=importances.get(name),
+        )
+        features.append(feature)
+        notes.extend(f"column {name!r} {note}" for note in _notes(feature))
+    baseline = Baseline(
+        model_name=options.model,
+        model_version=options.version,
+        rows=rows,
+        features=tuple(features),
+        ignored_columns=tuple(name for name in columns if name in ignored),
+    )
+    return baseline, tuple(notes)
+
+
+def population_stability_index(counts: Counts, reference: Counts) -> float:
+    """Return the population stability index of two histograms, smoothed as in windvane's Prometheus rules.
+
+    PSI = sum over bins of (p - q) ln(p / q). Bins that are empty in both are left out; each other bin gets
+    half an observation on either side before the shares p and q are taken, so that the index stays finite.
+
+    Args:
+        counts: shape (bins,), observations of one side.
+        reference: shape (bins,), observations of the other.
+    """
+    used = (counts + reference) > 0
+    p = counts[used] + 0.5
+    q = reference[used] + 0.5
+    p, q = p / p.sum(), q / q.sum()
+    return float(np.sum((p - q) * np.log(p / q)))
+
+
+def dispersion(blocks: Counts) -> float:
+    """Return how many times more blocks of rows differ than blocks of independent rows would; at least 1.
+
+    Between two independent samples of n and m rows over B bins PSI is about (1/n + 1/m) times chi-square
+    with B - 1 degrees of freedom (B. Yurdakul, "Statistical Properties of Population Stability Index",
+    Western Michigan University, 2018), so its mean is (1/n + 1/m)(B - 1). Each block is compared with all
+    other rows, and the mean over the blocks of PSI over that mean is returned. Rows that come in clusters
+    of k equal ones give about k, the design effect of survey sampling.
+
+    Args:
+        blocks: shape (blocks, bins), observations of consecutive blocks of rows in each bin.
+    """
+    total = blocks.sum(axis=0)
+    rows = int(total.sum())
+    used = int(np.count_nonzero(total))
+    if len(blocks) < 2 or used < 2:  # noqa: PLR2004 - nothing to compare
+        return 1.0
+    ratios = []
+    for block in blocks:
+        size = int(block.sum())
+        by_chance = (1 / size + 1 / (rows - size)) * (used - 1)
+        ratios.append(population_stability_index(block, total - block) / by_chance)
+    # Rounded so that the last bits of a platform's logarithm do not change a baseline's identity.
+    return max(1.0, round(float(np.mean(ratios)), 3))
+
+
+# --- Frames ----------------------------------------------------------------------------------------
+
+
+def column_names(frame: Any) -> tuple[str, ...]:  # noqa: ANN401 - a frame of any library
+    """Return a frame's column names in their order.
+
+    Raises:
+        BaselineError: it is no frame, or its names are no text or not unique.
+    """
+    if isinstance(frame, Mapping):
+        names = list(frame)
+    elif hasattr(frame, "column_names"):
+        names = list(frame.column_names)
+    elif hasattr(frame, "columns") and hasattr(frame, "__getitem__"):
+        names = list(frame.columns)
+    else:
+        msg = (
+            f"a {type(frame).__name__} is no frame; pass a pandas or polars DataFrame, a pyarrow Table, "
+            "or a dict of columns"
+        )
+        raise BaselineError(msg)
+    for name in names:
+        if not isinstance(name, str):
+            msg = f"column {name!r}: its name is no text; rename it to what the model's inputs are called"
+            raise BaselineError(msg)
+    twice = [name for name, number in Counter(names).items() if number > 1]
+    if twice:
+        msg = f"column {twice[0]!r} stands twice; rename or remove one of the two"
+        raise BaselineError(msg)
+    return tuple(names)
+
+
+def _column(frame: Any, name: str) -> tuple[NDArray[Any], FeatureType | None]:  # noqa: ANN401 - a frame of any library
+    """Return a column's values, shape (n,), and its type where the frame knows more than the values show."""
+    try:
+        values = frame.column(name) if hasattr(frame, "column_names") else frame[name]
+        array = _array(values)
+    except Exception as error:
+        msg = f"column {name!r}: cannot be read ({type(error).__name__}: {str(error)[:200]}); exclude it"
+        raise BaselineError(msg) from error
+    if array.ndim != 1:
+        msg = f"column {name!r}: has the shape {array.shape}; a column must have one value per row"
+        raise BaselineError(msg)
+    text = str(getattr(values, "dtype", getattr(values, "type", ""))).lower()
+    # Integers and booleans with missing values among them become floats or objects in numpy.
+    declared: FeatureType | None = None
+    if _INTEGER_TYPE.match(text):
+        declared = "integer"
+    elif text.startswith("bool"):
+        declared = "boolean"
+    return array, declared
+
+
+def _array(values: Any) -> NDArray[Any]:  # noqa: ANN401 - a column of any library
+    if isinstance(values, np.ndarray):
+        return values
+    if hasattr(values, "type") and hasattr(values, "null_count"):  # pyarrow, which refuses to copy unless it is told to
+        return np.asarray(values.to_numpy(zero_copy_only=False))
+    if hasattr(values, "to_numpy"):
+        return np.asarray(values.to_numpy())
+    items = list(values)
+    # numpy would make text of numbers beside text, and floats of integers beside None.
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
+
+
+# --- First pass ------------------------------------------------------------------------------------
+
+
+class _RowSample:
+    """Chooses a uniform sample of at most `SAMPLE_LIMIT` rows by their numbers alone.
+
+    Every row has a pseudo-random priority, made from its number; the rows of least priority are the sample
+    ("bottom-k"). So it does not depend on how the rows came, and is always the same.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._priorities = np.empty(0, dtype=np.uint64)
+
+    def offer(self, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
+        """Take the next rows.
+
+        Returns:
+            Which of the new rows to append to the sample, and then which of the sample to keep (None: all).
+        """
+        numbers = np.arange(self.rows, self.rows + size, dtype=np.uint64)
+        self.rows += size
+        priorities = _mixed(numbers)
+        if len(self._priorities) >= SAMPLE_LIMIT:
+            chosen = np.flatnonzero(priorities < self._priorities.max())
+        else:
+            chosen = np.arange(size)
+        self._priorities = np.concatenate([self._priorities, priorities[chosen]])
+        keep = None
+        if len(self._priorities) > SAMPLE_LIMIT:
+            keep = np.argpartition(self._priorities, SAMPLE_LIMIT - 1)[:SAMPLE_LIMIT]
+            self._priorities = self._priorities[keep]
+        return chosen, keep
+
+
+def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Map each number to a pseudo-random one, no two to the same (the finalizer of SplitMix64)."""
+    with np.errstate(over="ignore"):
+        mixed = numbers * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+@dataclass(slots=True)
+class _Survey:
+    """What the first pass finds out about one column."""
+
+    options: Options
+    categorical: bool
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    minimum: float = math.inf
+    maximum: float = -math.inf
+    sample: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    tally: Counter[str] = field(default_factory=Counter)
+
+    def add(
+        self,
+        values: NDArray[Any],
+        declared: FeatureType | None,
+        chosen: NDArray[np.intp],
+        keep: NDArray[np.intp] | None,
+    ) -> None:
+        """Take the column's values in the next rows."""
+        numbers = self._note_kinds(values, declared)
+        if numbers is None:
+            numbers = np.full(len(values), np.nan)
+        finite = numbers[np.isfinite(numbers)]
+        if finite.size:
+            self.minimum = min(self.minimum, float(finite.min()))
+            self.maximum = max(self.maximum, float(finite.max()))
+        self.sample = np.concatenate([self.sample, numbers[chosen]])
+        if keep is not None:
+            self.sample = self.sample[keep]
+        if self.categorical or (values.dtype.kind not in "fiubmM" and declared is None):
+            self._add_categories(tally_categories(values))
+
+    def _note_kinds(self, values: NDArray[Any], declared: FeatureType | None) -> NDArray[np.float64] | None:
+        """Count the values that are not missing by kind; return them as numbers where any could be one."""
+        code = values.dtype.kind
+        if code in "mM":
+            self.kinds["time"] += int(np.count_nonzero(~np.isnat(values)))
+            return None
+        if code in "SV":
+            self.kinds["other"] += len(values)
+            return None
+        if code in "fiub" or declared is not None:
+            numbers, wrong_type = numbers_of(values)
+            by_code: dict[str, Kind] = {"b": "boolean", "i": "integer", "u": "integer"}
+            kind: Kind = declared or by_code.get(code, "float")
+            self.kinds[kind] += len(numbers) - int(np.count_nonzero(np.isnan(numbers)))
+            self.kinds["other"] += wrong_type
+            return numbers
+        column = values.tolist()
+        types = Counter(map(type, column))
+        types.pop(type(None), None)
+        if set(types) <= {str}:
+            self.kinds["string"] += types[str]
+            return None
+        for value in column:
+            kind_of = _kind_of(value)
+            if kind_of is not None:
+                self.kinds[kind_of] += 1
+        return numbers_of(values)[0]
+
+    def _add_categories(self, categories: Counter[str]) -> None:
+        """Add to the tally, which stays bounded by the algorithm of Misra and Gries.
+
+        Once there are more than `_TALLY_LIMIT` categories, all counts are lowered until some reach zero. A
+        category's count is then too small by at most the rows over `_TALLY_LIMIT` (P. K. Agarwal et al.,
+        "Mergeable summaries", ACM TODS 38, 2013).
+        """
+        for category, number in categories.items():
+            if is_category(category):
+                self.tally[category] += number
+        if len(self.tally) > _TALLY_LIMIT:
+            cut = sorted(self.tally.values(), reverse=True)[_TALLY_LIMIT]
+            self.tally = Counter({category: n - cut for category, n in self.tally.items() if n > cut})
+
+    def feature_type(self) -> FeatureType | None:
+        """The type of most values; None where the column cannot be watched."""
+        kinds = self.kinds
+        numbers = kinds["boolean"] + kinds["integer"] + kinds["float"]
+        most = max(numbers, kinds["string"], kinds["time"], kinds["other"])
+        if not most:
+            return None
+        if numbers == most:
+            if not (self.categorical or math.isfinite(self.minimum)):
+                return None
+            return "float" if kinds["float"] else "integer" if kinds["integer"] else "boolean"
+        return "string" if kinds["string"] == most else None
+
+    def why_not(self) -> str:
+        """Say why the column cannot be watched."""
+        if not self.kinds.total():
+            return "has no values"
+        if self.kinds["time"]:
+            return "holds dates or times"
+        if self.kinds["other"]:
+            return "holds neither numbers nor text"
+        return "has no finite numbers"
+
+    def notes(self, feature_type: FeatureType) -> Iterator[str]:
+        """Say what is odd about a column that can be watched."""
+        kinds = self.kinds
+        numbers = kinds["boolean"] + kinds["integer"] + kinds["float"]
+        if feature_type == "string":
+            strange = kinds["float"] + kinds["time"] + kinds["other"]
+            if strange:
+                yield f"holds text, but {strange} of its values are not; they count as violations of the type"
+        elif strange := kinds.total() - numbers:
+            yield f"holds numbers, but {strange} of its values are not; they count as violations of the type"
+
+    def bins(self, feature_type: FeatureType) -> Bins:
+        """Fix the column's bins."""
+        if feature_type == "string" or self.categorical:
+            return self._category_bins()
+        if feature_type == "boolean":
+            return NumericBins(edges=(0.0,), minimum=0.0, maximum=1.0)
+        edges = _edges(self.sample[np.isfinite(self.sample)], self.options.bins, whole=feature_type == "integer")
+        edges = tuple(edge for edge in edges if edge < self.maximum)
+        return NumericBins(edges=edges, minimum=self.minimum + 0.0, maximum=self.maximum + 0.0)
+
+    def _category_bins(self) -> CategoryBins:
+        least = self.options.min_category_count
+        frequent = [(category, number) for category, number in self.tally.items() if number >= least]
+        frequent.sort(key=lambda item: (-item[1], item[0]))
+        vocabulary = tuple(category for category, _ in frequent[:_VOCABULARY_LIMIT])
+        return CategoryBins(vocabulary=vocabulary, size=min(len(vocabulary), _LABELLED_CATEGORIES))
+
+
+def _kind_of(value: object) -> Kind | None:
+    """Return the kind of one value of a column of objects; None where it is missing."""
+    kind = type(value)
+    if kind is str:
+        return "string"
+    if kind is bool or kind is np.bool_:
+        return "boolean"
+    if kind is int or issubclass(kind, np.integer):
+        return "integer"
+    # A missing time is an instance of datetime, too; as a number it is NaN.
+    numbers, wrong_type = numbers_of([value])
+    if not wrong_type:
+        return None if np.isnan(numbers[0]) else "float"
+    if issubclass(kind, str):
+        return "string"
+    return "time" if issubclass(kind, date | time | timedelta | np.datetime64 | np.timedelta64) else "other"
+
+
+def _edges(sample: NDArray[np.float64], bins: int, *, whole: bool) -> tuple[float, ...]:
+    """Choose inner edges so that the bins hold equal shares of the sample, as far as equal values allow.
+
+    The edges are the 1/bins, ... (bins-1)/bins quantiles. A value on which two or more of them fall, or
+    which is the largest, has so large a share that it gets a bin to itself: the next smaller value is an
+    edge, too.
+
+    Args:
+        sample: shape (n,), finite.
+        bins: how many bins there are at most.
+        whole: the values are whole numbers, and so are the edges.
+    """
+    if not sample.size:
+        return ()
+    ordered = np.sort(sample)
+    # The smallest value that at least that share of the sample does not exceed: always a value that occurs.
+    positions = -(-np.arange(1, bins) * len(ordered) // bins) - 1
+    quantiles, repeats = np.unique(ordered[positions], return_counts=True)
+    largest = ordered[-1]
+    chosen: set[float] = set()
+    for value, repeat in zip(quantiles.tolist(), repeats.tolist(), strict=True):
+        if value < largest:
+            chosen.add(value)
+        below = int(np.searchsorted(ordered, value, side="left"))
+        if below and (repeat > 1 or value == largest):
+            chosen.add(float(ordered[below - 1]))
+    edges = []
+    for value in sorted(chosen):
+        following = float(ordered[np.searchsorted(ordered, value, side="right")])
+        edges.append(value + 0.0 if whole else _short_number_between(value, following))
+    return tuple(edges)
+
+
+def _short_number_between(low: float, high: float) -> float:
+    """Return a number of few digits in [low, high), near their middle.
+
+    An edge that is itself a value of the data would tell apart 0.1 and the same 0.1 in single precision.
+    """
+    middle = low / 2 + high / 2
+    for digits in range(1, 17):
+        number = float(f"{middle:.{digits}g}")
+        if low < number < high:
+            return number + 0.0
+    return low + 0.0
+
+
+def _survey(names: Sequence[str], chunks: Chunks, options: Options) -> tuple[dict[str, _Survey], int]:
+    surveys = {name: _Survey(options, categorical=name in options.categorical) for name in names}
+    sample = _RowSample()
+    for frame in chunks():
+        size = -1
+        chosen, keep = np.empty(0, dtype=np.intp), None
+        for name, survey in surveys.items():
+            values, declared = _column(frame, name)
+            if size < 0:
+                size = len(values)
+                chosen, keep = sample.offer(size)
+            elif len(values) != size:
+                msg = f"column {name!r}: has {len(values)} values, other columns have {size}"
+                raise BaselineError(msg)
+            survey.add(values, declared, chosen, keep)
+    return surveys, sample.rows
+
+
+# --- Second pass -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts of one feature by block of rows, shape (blocks, bins), and its violations, shape (kinds,)."""
+
+    blocks: Counts
+    violations: Counts
+
+
+def _count(bins: Mapping[str, Bins], chunks: Chunks, rows: int) -> dict[str, _Tally]:
+    number = max(1, min(_MAX_BLOCKS, rows // _MIN_BLOCK_ROWS))
+    bounds = np.arange(number + 1) * rows // number
+    tallies = {
+        name: _Tally(
+            np.zeros((number, len(feature.labels)), dtype=np.int64),
+            np.zeros(len(semconv.VIOLATION_KIND.values), dtype=np.int64),
+        )
+        for name, feature in bins.items()
+    }
+    start = 0
+    for frame in chunks():
+        size = 0
+        for name, feature in bins.items():
+            values, _ = _column(frame, name)
+            size = len(values)
+            if start + size > rows:
+                _changed()
+            inside = bounds[(bounds > start) & (bounds < start + size)] - start
+            cuts = [0, *inside.tolist(), size]
+            tally = tallies[name]
+            first = int(np.searchsorted(bounds, start, side="right")) - 1
+            for i, (low, high) in enumerate(pairwise(cuts)):
+                counts, violations = feature.count(values[low:high])
+                if high > low:
+                    tally.blocks[first + i] += counts
+                    tally.violations += violations
+        start += size
+    if start != rows:
+        _changed()
+    return tallies
+
+
+def _changed() -> NoReturn:
+    msg = "the data changed while it was read; copy it first"
+    raise BaselineError(msg)
+
+
+def _notes(feature: Feature) -> Iterator[str]:
+    """Say which features can hardly be watched."""
+    if not isinstance(feature.bins, CategoryBins):
+        return
+    present = feature.rows - feature.counts[feature.bins.labels.index(semconv.BIN_NULL)]
+    unlisted = feature.violations[semconv.VIOLATION_KIND.values.index("category")]
+    if not feature.bins.vocabulary:
+        yield (
+            "has no value that occurs often enough to be a category, as free text and identifiers do; only its "
+            f"missing values are watched. Leave it out with --exclude {feature.name} (exclude=[{feature.name!r}])"
+        )
+    elif unlisted > present / 2:
+        yield (
+            f"has {unlisted / present:.0%} of its values outside its {len(feature.bins.vocabulary)} listed "
+            "categories, so it is watched only coarsely. Unless that will do, leave it out with "
+            f"--exclude {feature.name} (exclude=[{feature.name!r}])"
+        )
+
+
+# --- Options ---------------------------------------------------------------------------------------
+
+
+def _check(columns: Sequence[str], options: Options) -> None:
+    try:
+        check_model_name(options.model)
+        check_model_version(options.version)
+    except DeclarationError as error:
+        raise BaselineError(str(error)) from error
+    for option, names in (("exclude", options.exclude), ("categorical", options.categorical)):
+        for name in names:
+            _check_column(option, name, columns)
+    if options.output is not None:
+        _check_column("output", options.output, columns)
+        if options.output in options.exclude:
+            msg = f"output {options.output!r}: is excluded; leave it out of one of the two"
+            raise BaselineError(msg)
+    if not 2 <= options.bins <= 100:  # noqa: PLR2004 - two digits label the bins
+        msg = f"bins: {options.bins!r}; take 2 to 100"
+        raise BaselineError(msg)
+    if options.min_category_count < 1:
+        msg = f"min_category_count: {options.min_category_count!r}; take 1 or more"
+        raise BaselineError(msg)
+
+
+def _check_column(option: str, name: str, columns: Sequence[str]) -> None:
+    if name in columns:
+        return
+    close = difflib.get_close_matches(name, columns, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(columns[:20])}"
+    msg = f"{option} {name!r}: the data has no such column; {hint}"
+    raise BaselineError(msg)
+
+
+def _importances(
+    inputs: Sequence[str], columns: Sequence[str], importances: Mapping[str, float] | None
+) -> dict[str, float]:
+    """Scale the importances of the inputs to sum to 1."""
+    if not importances:
+        return {}
+    for name, value in importances.items():
+        _check_column("importances", name, columns)
+        number = numbers_of([value])[0][0]  # they may come from a JSON file
+        if not 0 <= number < math.inf:
+            msg = f"importances {name!r}: {value!r} is no finite number of at least 0"
+            raise BaselineError(msg)
+    absent = [name for name in inputs if name not in importances]
+    if absent:
+        msg = f"importances: {', '.join(map(repr, absent[:5]))} have none; give all inputs one (0 is allowed) or none"
+        raise BaselineError(msg)
+    total = math.fsum(float(importances[name]) for name in inputs)
+    if total <= 0 or not math.isfinite(total):
+        msg = "importances: their sum is 0 or not finite; give at least one input a share"
+        raise BaselineError(msg)
+    return {name: float(importances[name]) / total for name in inputs}

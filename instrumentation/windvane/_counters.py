@@ -1,0 +1,183 @@
+"""What one process has counted for one model version, and how it reads as metric streams."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from windvane import semconv
+from windvane.bins import no_violations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from windvane._capture import Column
+    from windvane.baseline import Baseline, Feature
+    from windvane.declaration import Objectives, Owner
+
+__all__ = ["ModelCounters", "Stream"]
+
+Point: TypeAlias = tuple[dict[str, Any], int | float]
+Stream: TypeAlias = tuple[semconv.Metric, list[Point]]
+
+_KINDS: Final = semconv.VIOLATION_KIND.values
+
+
+class _FeatureCounter:
+    """Counts of one feature, with the attributes of its data points made once."""
+
+    __slots__ = ("counts", "feature", "points", "reference_points", "violation_points", "violations")
+
+    def __init__(self, feature: Feature, model: dict[str, Any]) -> None:
+        self.feature = feature
+        named = {**model, semconv.FEATURE_NAME.name: feature.name}
+        self.points = [
+            {**named, semconv.FEATURE_ROLE.name: feature.role, semconv.FEATURE_BIN.name: label}
+            for label in feature.bins.labels
+        ]
+        self.reference_points: list[Point] = [
+            ({**point, semconv.FEATURE_BIN_RANGE.name: text}, count)
+            for point, text, count in zip(self.points, feature.bins.ranges, feature.counts, strict=True)
+        ]
+        self.violation_points = [{**named, semconv.VIOLATION_KIND.name: kind} for kind in _KINDS]
+        self.reset()
+
+    def reset(self) -> None:
+        self.counts = np.zeros(len(self.points), dtype=np.int64)
+        self.violations = no_violations()
+
+
+class ModelCounters:
+    """Counters of one model version in this process; they only grow, until a fork starts them anew.
+
+    The worker adds, the exporter reads; the lock keeps a column's counts whole.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        *,
+        variant: str | None,
+        baseline: Baseline | None,
+        owner: Owner | None,
+        objectives: Objectives | None,
+    ) -> None:
+        """Start from zero."""
+        self.declaration = (name, version, variant, baseline, owner, objectives)
+        self.model = {semconv.MODEL_NAME.name: name, semconv.MODEL_VERSION.name: version}
+        self.labels = {**self.model, **({semconv.MODEL_VARIANT.name: variant} if variant else {})}
+        self.span_name = f"predict {name}"
+        self.active: deque[None] = deque()
+        inputs = baseline.inputs if baseline else ()
+        self._inputs = [_FeatureCounter(feature, self.model) for feature in inputs]
+        output = baseline.output if baseline else None
+        self._output = _FeatureCounter(output, self.model) if output else None
+        self._constant = list(self._declared_streams(baseline, owner, objectives))
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin at zero, with a lock of this process's own."""
+        self._lock = threading.Lock()
+        self.shown = False
+        self.start_time_ns = time.time_ns()
+        self.active.clear()
+        self.dropped: Counter[str] = Counter()
+        for counter in self._features():
+            counter.reset()
+
+    @property
+    def takes_output(self) -> bool:
+        """Whether the baseline has an output to compare with."""
+        return self._output is not None
+
+    def observe_inputs(self, columns: Iterable[Column | None]) -> int:
+        """Count the columns of the inputs, in the order of the baseline; return how many could not be read."""
+        unread = 0
+        for counter, column in zip(self._inputs, columns, strict=True):
+            if column is None:
+                unread += 1
+            else:
+                self._observe(counter, column)
+        return unread
+
+    def observe_output(self, column: Column) -> None:
+        """Count a column of outputs."""
+        if self._output is not None:
+            self._observe(self._output, column)
+
+    def drop(self, reason: str, records: int = 1) -> bool:
+        """Count lost records; tell whether it is the first loss for this reason."""
+        with self._lock:
+            first = reason not in self.dropped
+            self.dropped[reason] += records
+        return first
+
+    def streams(self) -> Iterator[Stream]:
+        """Read everything that is exported.
+
+        The first reading shows every counter at zero: Prometheus' `increase()` does not see what a
+        series counted before its first sample.
+        """
+        with self._lock:
+            show = 1 if self.shown else 0
+            self.shown = True
+            counted = [(c, (c.counts * show).tolist(), (c.violations * show).tolist()) for c in self._features()]
+            dropped = {reason: self.dropped[reason] * show for reason in semconv.DROP_REASON.values}
+        yield (
+            semconv.FEATURE_OBSERVATIONS,
+            [pair for c, counts, _ in counted for pair in zip(c.points, counts, strict=True)],
+        )
+        yield (
+            semconv.FEATURE_VIOLATIONS,
+            [pair for c, _, violations in counted for pair in zip(c.violation_points, violations, strict=True)],
+        )
+        yield (
+            semconv.RECORDS_DROPPED,
+            [({**self.model, semconv.DROP_REASON.name: reason}, number) for reason, number in dropped.items()],
+        )
+        yield from self._constant
+
+    def _features(self) -> list[_FeatureCounter]:
+        return [*self._inputs, *([self._output] if self._output else [])]
+
+    def _observe(self, counter: _FeatureCounter, column: Column) -> None:
+        counts, violations = counter.feature.bins.count(column)
+        with self._lock:
+            counter.counts += counts
+            counter.violations += violations
+
+    def _declared_streams(
+        self, baseline: Baseline | None, owner: Owner | None, objectives: Objectives | None
+    ) -> Iterator[Stream]:
+        """What the declaration alone determines."""
+        info = {
+            semconv.TEAM.name: owner.team if owner else None,
+            semconv.SEVERITY.name: owner.severity if owner else None,
+            semconv.RUNBOOK_URL.name: owner.runbook_url if owner else None,
+            semconv.BASELINE_ID.name: baseline.id if baseline else None,
+        }
+        yield semconv.MODEL_INFO, [({**self.model, **{k: v for k, v in info.items() if v}}, 1)]
+        if objectives:
+            yield (
+                semconv.MODEL_OBJECTIVE,
+                [({**self.model, semconv.OBJECTIVE.name: name}, share) for name, share in objectives.targets.items()],
+            )
+            if objectives.latency_seconds is not None:
+                yield semconv.MODEL_LATENCY_OBJECTIVE, [(self.model, objectives.latency_seconds)]
+        features = self._features()
+        yield semconv.FEATURE_REFERENCE_OBSERVATIONS, [point for c in features for point in c.reference_points]
+        yield (
+            semconv.FEATURE_REFERENCE_VIOLATIONS,
+            [pair for c in features for pair in zip(c.violation_points, c.feature.violations, strict=True)],
+        )
+        named = [({**self.model, semconv.FEATURE_NAME.name: c.feature.name}, c.feature) for c in features]
+        yield semconv.FEATURE_REFERENCE_DISPERSION, [(attributes, f.dispersion) for attributes, f in named]
+        yield (
+            semconv.FEATURE_IMPORTANCE,
+            [(attributes, f.importance) for attributes, f in named if f.importance is not None],
+        )

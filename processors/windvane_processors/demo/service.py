@@ -1,0 +1,81 @@
+"""The service that is watched: FastAPI on uvicorn, a scikit-learn pipeline, and windvane.
+
+Run by the demo as `python -m windvane_processors.demo.service DIRECTORY PORT`; the directory holds what
+`training.train` wrote. Where telemetry goes is for the standard `OTEL_*` variables to say.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+import uvicorn
+from fastapi import FastAPI
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+
+import windvane
+from windvane_processors.demo.flights import FEATURES, NUMERIC
+from windvane_processors.demo.training import BASELINE_FILE, MODEL_FILE, MODEL_NAME, MODEL_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+__all__ = ["OWNER", "make_app"]
+
+OWNER: Final = windvane.Owner(
+    team="arrivals", severity="page", runbook_url="https://wiki.example.com/arrivals/flight-delay"
+)
+
+
+def make_app(directory: Path) -> FastAPI:
+    """Make the service.
+
+    Args:
+        directory: holds the trained model and its baseline.
+
+    Returns:
+        An application with `POST /predict` (a list of flights in, probabilities of being late out) and
+        `GET /health`.
+    """
+    windvane.configure()
+    flights = windvane.Model(
+        MODEL_NAME,
+        version=MODEL_VERSION,
+        baseline=directory / BASELINE_FILE,
+        owner=OWNER,
+        objectives=windvane.Objectives(availability=0.999, latency=(0.25, 0.99), drift=0.99),
+    )
+    pipeline = pickle.loads((directory / MODEL_FILE).read_bytes())  # noqa: S301 - the demo wrote it a moment ago
+
+    @flights.predict
+    def predict(rows: list[dict[str, Any]]) -> list[float]:
+        frame = pd.DataFrame(rows, columns=list(FEATURES))
+        frame = frame.astype(dict.fromkeys(NUMERIC, "float64"))
+        probabilities: list[float] = pipeline.predict_proba(frame)[:, 1].tolist()
+        return probabilities
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        windvane.flush()
+
+    app = FastAPI(title="Flight delays", lifespan=lifespan)
+
+    @app.post("/predict")
+    def post_predict(flights: list[dict[str, Any]]) -> list[float]:
+        return predict(flights)
+
+    @app.get("/health")
+    def health() -> str:
+        return "ok"
+
+    FastAPIInstrumentor.instrument_app(app, excluded_urls="health")
+    return app
+
+
+if __name__ == "__main__":
+    uvicorn.run(make_app(Path(sys.argv[1])), host="127.0.0.1", port=int(sys.argv[2]), log_level="warning")

@@ -1,0 +1,245 @@
+"""Runs the demo from the first process to the last delivered alert, and judges what was delivered."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx
+
+from windvane import semconv
+from windvane.errors import StackError
+from windvane_dashboards.rules import Timings, render
+from windvane_processors.demo.inbox import Inbox, Notice
+from windvane_processors.demo.replay import Replay
+from windvane_processors.demo.training import MODEL_NAME, train
+from windvane_processors.stack import Stack, ensure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["SPEED", "Step", "tell"]
+
+SPEED: Final = 60
+"""How many times faster than in production the rules' windows pass; thresholds are the real ones."""
+
+_QUIET_SECONDS: Final = 40.0
+_PATIENCE_SECONDS: Final = 100.0
+"""Longest wait for an alert to be delivered or resolved; the drift window is a minute of it."""
+
+_TICKET_RECEIVER: Final = "arrivals-channel"
+_PAGE_RECEIVER: Final = "arrivals-oncall"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened.
+
+    Attributes:
+        name: which step of the story.
+        text: for people.
+        facts: for machines.
+        seconds: since the story began.
+        bad: whether it should not have happened.
+    """
+
+    name: str
+    text: str
+    seconds: float
+    facts: dict[str, Any] = field(default_factory=dict)
+    bad: bool = False
+
+
+class _Teller:
+    """Keeps what was told and delivered, and waits for what is to come."""
+
+    def __init__(self, report: Callable[[Step], None]) -> None:
+        self._report = report
+        self._begin = time.monotonic()
+        self._changed = threading.Condition()
+        self.notices: list[Notice] = []
+        self.failures: list[str] = []
+
+    def step(self, name: str, text: str, *, bad: bool = False, **facts: object) -> None:
+        if bad:
+            self.failures.append(text)
+        self._report(Step(name, text, round(time.monotonic() - self._begin, 1), facts, bad))
+
+    def deliver(self, notice: Notice) -> None:
+        """Take an alert from the inbox."""
+        with self._changed:
+            self.notices.append(notice)
+            self._changed.notify_all()
+        self.step(
+            "delivered",
+            f"{notice.receiver} was told: {notice.title} is {notice.status}",
+            receiver=notice.receiver,
+            status=notice.status,
+            labels=notice.labels,
+            runbook_url=notice.annotations.get("runbook_url", ""),
+            summary=notice.annotations.get("summary", ""),
+        )
+
+    def wait_for(self, condition: Callable[[list[Notice]], bool], seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: condition(self.notices), seconds)
+
+
+def tell(report: Callable[[Step], None], *, once: bool, log: Callable[[str], None]) -> bool:
+    """Run the demo.
+
+    Args:
+        report: called with each step, from several threads.
+        once: end when the story is over; otherwise the service and its traffic stay up until
+            `KeyboardInterrupt`.
+        log: called with lines about slow preparation.
+
+    Returns:
+        Whether both alerts reached the right receivers with the owner's labels, nothing came too soon,
+        and both resolved.
+
+    Raises:
+        StackError: a part cannot be found, built or started.
+    """
+    teller = _Teller(report)
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="windvane-demo-")))
+        replay = _set_up(stack, teller, directory, log)
+        _play(teller, replay)
+        _judge(teller)
+        if not once:
+            teller.step("running", "the story is over; traffic goes on until Ctrl-C")
+            while True:
+                time.sleep(3600)
+    return not teller.failures
+
+
+def _set_up(stack: contextlib.ExitStack, teller: _Teller, directory: Path, log: Callable[[str], None]) -> Replay:
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(train, directory)
+        ensure(["otelcol", "prometheus", "alertmanager"], log=log)
+        flights = training.result()
+    teller.step("trained", f"a model of flight delays is trained on {flights:,} flights of January", flights=flights)
+
+    listener = stack.enter_context(contextlib.closing(socket.create_server(("127.0.0.1", 0))))
+    inbox = stack.enter_context(Inbox(listener, teller.deliver))
+    parts = stack.enter_context(
+        Stack(
+            workdir=directory / "stack",
+            rules=render(timings=Timings().faster(SPEED)),
+            evaluation_interval="1s",
+            webhooks={name: inbox.hook(name) for name in (_TICKET_RECEIVER, _PAGE_RECEIVER)},
+            routing={"group_wait": "1s", "group_interval": "2s"},
+        )
+    )
+    teller.step(
+        "stack",
+        "Collector, Prometheus and Alertmanager are up",
+        prometheus=parts.prometheus_url,
+        alertmanager=parts.alertmanager_url,
+        inbox=inbox.url,
+    )
+    url = stack.enter_context(_service(directory, parts.otlp_http))
+    teller.step("service", "the service answers", url=url)
+    replay = stack.enter_context(Replay(url))
+    metric = semconv.FEATURE_OBSERVATIONS.prometheus_name
+    query = f'sum({metric}{{{semconv.MODEL_NAME.label}="{MODEL_NAME}"}}) > 0'
+    _wait_until(lambda: bool(parts.query(query)), 60, "no metric of the model reached Prometheus")
+    teller.step("metrics", "the first metrics stand in Prometheus", query=query)
+    return replay
+
+
+def _play(teller: _Teller, replay: Replay) -> None:
+    teller.step("quiet", f"flights of February, {replay.rate} a second; all is well", seconds=_QUIET_SECONDS)
+    teller.wait_for(lambda _: False, _QUIET_SECONDS)
+    early = [notice for notice in teller.notices if _is_page(notice) or _is_distance_ticket(notice)]
+    if early:
+        teller.step("too soon", f"{early[0].title} came before anything was broken", bad=True)
+
+    replay.incidents.append("distance in kilometres")
+    teller.step("incident", "the feed begins to send distance in kilometres", incident=replay.incidents[-1])
+    _await(teller, "ticket", lambda notices: any(map(_is_distance_ticket, notices)))
+
+    if any(map(_is_page, teller.notices)):
+        teller.step("too soon", "a page came before the weather was lost", bad=True)
+    replay.incidents.append("weather columns lost")
+    teller.step("incident", "the feed loses its weather columns", incident=replay.incidents[-1])
+    _await(teller, "page", lambda notices: any(map(_is_page, notices)))
+
+    replay.incidents.clear()
+    teller.step("mended", "the feed is mended")
+    _await(teller, "resolved", lambda notices: not _firing(notices, _is_page))
+    _await(teller, "resolved", lambda notices: not _firing(notices, _is_distance_ticket))
+
+
+def _judge(teller: _Teller) -> None:
+    """Hold every page and ticket against what the owner declared."""
+    pages = [notice for notice in teller.notices if _is_page(notice)]
+    tickets = [notice for notice in teller.notices if _is_distance_ticket(notice)]
+    for kind, notices, receiver, severity in (
+        ("page", pages, _PAGE_RECEIVER, OWNER.severity),
+        ("ticket", tickets, _TICKET_RECEIVER, "ticket"),
+    ):
+        for notice in notices:
+            wrong = {
+                name: (got, wanted)
+                for name, got, wanted in (
+                    ("receiver", notice.receiver, receiver),
+                    ("team", notice.labels.get(semconv.TEAM.label), OWNER.team),
+                    ("severity", notice.labels.get(semconv.SEVERITY.label), severity),
+                    ("runbook_url", notice.annotations.get("runbook_url"), OWNER.runbook_url),
+                )
+                if got != wanted
+            }
+            for name, (got, wanted) in wrong.items():
+                teller.step("misrouted", f"the {kind} {notice.title} has {name} {got!r}, not {wanted!r}", bad=True)
+    drifted = sorted({
+        notice.labels.get(semconv.FEATURE_NAME.label, "?")
+        for notice in teller.notices
+        if _is_ticket(notice) and not _is_distance_ticket(notice)
+    })
+    if drifted:
+        teller.step("season", f"real drift, February is not January: tickets on {', '.join(drifted)}", features=drifted)
+    done = "both alerts reached their owner and resolved" if not teller.failures else "; ".join(teller.failures)
+    teller.step("done", done, ok=not teller.failures)
+
+
+def _is_ticket(notice: Notice) -> bool:
+    return notice.labels.get(semconv.SEVERITY.label) == "ticket"
+
+
+def _is_page(notice: Notice) -> bool:
+    return not _is_ticket(notice)
+
+
+def _is_distance_ticket(notice: Notice) -> bool:
+    return _is_ticket(notice) and notice.labels.get(semconv.FEATURE_NAME.label) == "distance"
+
+
+def _firing(notices: list[Notice], kind: Callable[[Notice], bool]) -> bool:
+    """Whether an alert of this kind was told firing and not yet resolved."""
+    latest = {(notice.receiver, *sorted(notice.labels.items())): notice.status for notice in notices if kind(notice)}
+    return "firing" in latest.values()
+
+
+def _await(teller: _Teller, what: str, condition: Callable[[list[Notice]], bool]) -> None:
+    if not teller.wait_for(condition, _PATIENCE_SECONDS):
+        teller.step("missing", f"{what}: not delivered within {_PATIENCE_SECONDS:g} s", bad=True)
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float, failure: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise StackError(failure)
+        time.sleep(0.3)
