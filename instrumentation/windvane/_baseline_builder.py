@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 import numpy as np
 
 from windvane import semconv
-from windvane.baseline import Baseline, Feature, FeatureType, check_model_name, check_model_version
+from windvane.baseline import (
+    MAX_NAME_LENGTH,
+    Baseline,
+    Feature,
+    FeatureType,
+    check_model_name,
+    check_model_version,
+    is_name,
+)
 from windvane.bins import Bins, CategoryBins, Counts, NumericBins, is_category, numbers_of, tally_categories
 from windvane.errors import BaselineError, DeclarationError
 
@@ -46,6 +54,7 @@ _LABELLED_CATEGORIES: Final = 20
 _MAX_BLOCKS: Final = 50
 _MIN_BLOCK_ROWS: Final = 200
 
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\Z")
 _INTEGER_TYPE: Final = re.compile(r"u?int\d+\b")
 
 Kind: TypeAlias = Literal["boolean", "integer", "float", "string", "time", "other"]
@@ -81,6 +90,9 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
     """
     _check(columns, options)
     watched = [name for name in columns if name not in set(options.exclude)]
+    if not watched:
+        msg = "no column can be watched: all are excluded"
+        raise BaselineError(msg)
     surveys, rows = _survey(watched, chunks, options)
     if not rows:
         msg = "the data has no rows; a baseline needs some hundreds at least"
@@ -102,7 +114,7 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
         msg = f"output {options.output!r}: {surveys[options.output].why_not()}; name a column that can be counted"
         raise BaselineError(msg)
     if not bins:
-        msg = f"no column can be watched: {'; '.join(notes) or 'all are excluded'}"
+        msg = f"no column can be watched: {'; '.join(notes)}"
         raise BaselineError(msg)
     tallies = _count(bins, chunks, rows)
     importances = _importances([name for name in bins if name != options.output], columns, options.importances)
@@ -153,24 +165,31 @@ def dispersion(blocks: Counts) -> float:
     Between two independent samples of n and m rows over B bins PSI is about (1/n + 1/m) times chi-square
     with B - 1 degrees of freedom (B. Yurdakul, "Statistical Properties of Population Stability Index",
     Western Michigan University, 2018), so its mean is (1/n + 1/m)(B - 1). Each block is compared with all
-    other rows, and the mean over the blocks of PSI over that mean is returned. Rows that come in clusters
-    of k equal ones give about k, the design effect of survey sampling.
+    other rows, and the mean over the blocks of PSI over that mean is returned. A mean that chance alone would
+    explain (within two of its standard deviations) is returned as 1.
+
+    Rows that come in clusters of k equal ones give about k, the design effect of survey sampling: within
+    10 % where a block holds a hundred clusters and no bin is rare. With ten clusters per block it is up to
+    twice k; where a bin holds less than one row of a block, less than k.
 
     Args:
         blocks: shape (blocks, bins), observations of consecutive blocks of rows in each bin.
     """
     total = blocks.sum(axis=0)
     rows = int(total.sum())
-    used = int(np.count_nonzero(total))
-    if len(blocks) < 2 or used < 2:  # noqa: PLR2004 - nothing to compare
+    degrees = int(np.count_nonzero(total)) - 1
+    if len(blocks) < 2 or not degrees:  # noqa: PLR2004 - nothing to compare
         return 1.0
     ratios = []
     for block in blocks:
         size = int(block.sum())
-        by_chance = (1 / size + 1 / (rows - size)) * (used - 1)
+        by_chance = (1 / size + 1 / (rows - size)) * degrees
         ratios.append(population_stability_index(block, total - block) / by_chance)
+    mean = float(np.mean(ratios))
+    if mean <= 1 + 2 * math.sqrt(2 / ((len(blocks) - 1) * degrees)):
+        return 1.0
     # Rounded so that the last bits of a platform's logarithm do not change a baseline's identity.
-    return max(1.0, round(float(np.mean(ratios)), 3))
+    return round(mean, 3)
 
 
 # --- Frames ----------------------------------------------------------------------------------------
@@ -194,9 +213,15 @@ def column_names(frame: Any) -> tuple[str, ...]:  # noqa: ANN401 - a frame of an
             "or a dict of columns"
         )
         raise BaselineError(msg)
-    for name in names:
+    for number, name in enumerate(names, 1):
         if not isinstance(name, str):
             msg = f"column {name!r}: its name is no text; rename it to what the model's inputs are called"
+            raise BaselineError(msg)
+        if not name:
+            msg = f"column number {number} has no name (an index that pandas wrote?); name it or remove it"
+            raise BaselineError(msg)
+        if not is_name(name):
+            msg = f"column {name[:40]!r}...: its name is longer than {MAX_NAME_LENGTH} characters or no valid Unicode"
             raise BaselineError(msg)
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
@@ -370,13 +395,17 @@ class _Survey:
             if not (self.categorical or math.isfinite(self.minimum)):
                 return None
             return "float" if kinds["float"] else "integer" if kinds["integer"] else "boolean"
-        return "string" if kinds["string"] == most else None
+        return "string" if kinds["string"] == most and (self.categorical or not self._is_dates()) else None
+
+    def _is_dates(self) -> bool:
+        """Tell whether all text is ISO 8601 dates, as readers of CSV files do; they are no categories."""
+        return bool(self.tally) and all(map(_DATE.match, self.tally))
 
     def why_not(self) -> str:
         """Say why the column cannot be watched."""
         if not self.kinds.total():
             return "has no values"
-        if self.kinds["time"]:
+        if self.kinds["time"] or self._is_dates():
             return "holds dates or times"
         if self.kinds["other"]:
             return "holds neither numbers nor text"
@@ -418,7 +447,7 @@ def _kind_of(value: object) -> Kind | None:
         return "string"
     if kind is bool or kind is np.bool_:
         return "boolean"
-    if kind is int or issubclass(kind, np.integer):
+    if kind is int or (issubclass(kind, np.integer) and not issubclass(kind, np.timedelta64)):
         return "integer"
     # A missing time is an instance of datetime, too; as a number it is NaN.
     numbers, wrong_type = numbers_of([value])

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "MAX_NAME_LENGTH",
     "Baseline",
     "BaselineWarning",
     "Feature",
@@ -35,6 +36,7 @@ __all__ = [
     "Role",
     "check_model_name",
     "check_model_version",
+    "is_name",
 ]
 
 Role: TypeAlias = Literal["input", "output"]
@@ -45,7 +47,9 @@ _FORMAT_VERSION: Final = 1
 # A baseline of 1000 features with full vocabularies is about 15 MB.
 _MAX_BYTES: Final = 64 * 2**20
 _MAX_FEATURES: Final = 10_000
-_MAX_NAME_LENGTH: Final = 256
+MAX_NAME_LENGTH: Final = 256
+"""Longer names of columns, in characters, are refused."""
+
 _MAX_VOCABULARY: Final = 1000
 _MAX_COUNT: Final = 2**53  # beyond it a double, which carries the count as a metric, is no longer exact
 _ID_LENGTH: Final = 16
@@ -126,8 +130,8 @@ class Feature:
 
     def __post_init__(self) -> None:
         """Check what the telemetry relies on."""
-        if not _is_name(self.name):
-            self._refuse("name", f"must be 1 to {_MAX_NAME_LENGTH} characters of valid Unicode")
+        if not is_name(self.name):
+            self._refuse("name", f"must be 1 to {MAX_NAME_LENGTH} characters of valid Unicode")
         if self.role not in get_args(Role):
             self._refuse("role", f"{_short(self.role)} is none of {', '.join(get_args(Role))}")
         if self.type not in get_args(FeatureType):
@@ -222,8 +226,8 @@ class Baseline:
         if not 0 < len(self.features) <= _MAX_FEATURES:
             msg = f"features: there are {len(self.features)}, must be 1 to {_MAX_FEATURES}"
             raise BaselineError(msg)
-        if not all(map(_is_name, self.ignored_columns)):
-            msg = f"ignored_columns: each must be 1 to {_MAX_NAME_LENGTH} characters of valid Unicode"
+        if not all(map(is_name, self.ignored_columns)):
+            msg = f"ignored_columns: each must be 1 to {MAX_NAME_LENGTH} characters of valid Unicode"
             raise BaselineError(msg)
         for name, number in Counter([*(f.name for f in self.features), *self.ignored_columns]).items():
             if number > 1:
@@ -529,7 +533,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _only(document: dict[str, Any], where: str, known: set[str]) -> None:
     for key in document:
         if key not in known:
-            msg = f"{where}{key[:_MAX_NAME_LENGTH]}: is an unknown field; restore the file or upgrade windvane"
+            msg = f"{where}{key[:MAX_NAME_LENGTH]}: is an unknown field; restore the file or upgrade windvane"
             raise BaselineError(msg)
 
 
@@ -599,12 +603,13 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT
 
 
-def _is_name(text: str) -> bool:
+def is_name(text: str) -> bool:
+    """Tell whether a text can be the name of a column: not empty, not too long, and valid Unicode."""
     try:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair: no exporter can send it
         return False
-    return 0 < len(text) <= _MAX_NAME_LENGTH
+    return 0 < len(text) <= MAX_NAME_LENGTH
 
 
 def _is_time(text: str) -> bool:

@@ -281,7 +281,10 @@ def numbers_of(values: NDArray[Any] | Sequence[object]) -> tuple[NDArray[np.floa
     if type(values) is np.ndarray and values.ndim == 1 and values.dtype.kind in "fiub":
         return _as_floats(values), 0
     column = _as_list(values)
-    if _types(column) <= _PLAIN_NUMBERS:
+    types = _types(column)
+    if types - {_NONE_TYPE} <= _PLAIN_NUMBERS:
+        if _NONE_TYPE in types:
+            column = [math.nan if value is None else value for value in column]
         try:
             array = np.array(column)
         except OverflowError:
@@ -350,7 +353,8 @@ def _is_null(value: Any) -> bool:  # noqa: ANN401 - any object
 
 
 def _number(value: Any) -> float:  # noqa: ANN401 - anything, TypeError where it is no number
-    if not issubclass(type(value), _NUMBER_TYPES):
+    # numpy's timedelta64 is a subclass of its integers.
+    if not issubclass(type(value), _NUMBER_TYPES) or issubclass(type(value), np.timedelta64):
         msg = "not a number"
         raise TypeError(msg)
     try:
@@ -370,7 +374,9 @@ def _category(value: Any) -> str | None:  # noqa: ANN401 - anything, None where 
     if issubclass(kind, float | np.floating):
         # Integers with missing values among them arrive as floats.
         return _integer_text(int(value)) if float(value).is_integer() else None
-    return _integer_text(int(value)) if issubclass(kind, int | np.integer) else None
+    if issubclass(kind, int | np.integer) and not issubclass(kind, np.timedelta64):
+        return _integer_text(int(value))
+    return None
 
 
 def _integer_text(number: int) -> str:

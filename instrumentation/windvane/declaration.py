@@ -47,10 +47,10 @@ class Owner:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        _check_text("Owner.team", self.team)
-        _check_text("Owner.severity", self.severity)
+        check_text("Owner.team", self.team)
+        check_text("Owner.severity", self.severity)
         if self.runbook_url is not None:
-            _check_text("Owner.runbook_url", self.runbook_url, longest=2048)
+            check_text("Owner.runbook_url", self.runbook_url, longest=2048)
             parts = urlsplit(self.runbook_url)
             if parts.scheme not in {"http", "https"} or not parts.netloc:
                 msg = f"Owner.runbook_url: {self.runbook_url!r} is no web address; it starts with https:// or http://"
@@ -115,19 +115,24 @@ class Objectives:
         return f"Objectives(targets={self.targets!r}, latency_seconds={self.latency_seconds!r})"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean 'x'?)` for the closest known name, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+def check_text(field: str, value: object, longest: int = _MAX_TEXT) -> None:
+    """Check that a field is a non-empty text.
 
-
-def _check_text(field: str, value: object, longest: int = _MAX_TEXT) -> None:
+    Raises:
+        DeclarationError: it is not, or longer than `longest` characters.
+    """
     if not isinstance(value, str) or not value.strip():
         msg = f"{field}: must be a non-empty text, not {value!r}"
         raise DeclarationError(msg)
     if len(value) > longest:
         msg = f"{field}: {len(value)} characters, at most {longest}"
         raise DeclarationError(msg)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'x'?)` for the closest known name, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _check_share(objective: str, share: object) -> float:

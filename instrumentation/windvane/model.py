@@ -17,7 +17,7 @@ from windvane._counters import ModelCounters
 from windvane._instruments import duration, tracer
 from windvane._worker import Record, lost
 from windvane.baseline import Baseline, check_model_name, check_model_version
-from windvane.declaration import Objectives, Owner, did_you_mean
+from windvane.declaration import Objectives, Owner, check_text, did_you_mean
 from windvane.errors import DeclarationError
 
 if TYPE_CHECKING:
@@ -184,9 +184,8 @@ class Model:
         check_model_version(version)
         _check_type("owner", owner, Owner)
         _check_type("objectives", objectives, Objectives)
-        if variant is not None and not (isinstance(variant, str) and variant):
-            msg = f"Model.variant: must be a non-empty text such as 'canary', not {variant!r}"
-            raise DeclarationError(msg)
+        if variant is not None:
+            check_text("Model.variant", variant)
         loaded = _load_baseline(name, baseline)
         inputs = [feature.name for feature in loaded.inputs] if loaded else []
         columns = inputs if features is None else _check_features(features, inputs)
@@ -302,10 +301,12 @@ def _load_baseline(name: str, baseline: Baseline | str | os.PathLike[str] | None
 
 
 def _check_features(features: Sequence[str], inputs: list[str]) -> list[str]:
-    if isinstance(features, str) or not all(isinstance(name, str) and name for name in features):
-        msg = f"Model.features: must be a list of column names, not {features!r}"
+    if isinstance(features, str):
+        msg = f"Model.features: must be a list of column names, not the text {features!r}"
         raise DeclarationError(msg)
     columns = list(features)
+    for column in columns:
+        check_text("Model.features", column)
     for position, column in enumerate(columns):
         if column in columns[:position]:
             msg = f"Model.features: {column!r} stands twice; each column needs a name of its own"

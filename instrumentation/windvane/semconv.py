@@ -339,9 +339,7 @@ RECORDS_DROPPED: Final = Metric(
 WORKER_LAG: Final = Metric(
     "windvane.worker.lag", "gauge", "s", "Age of the oldest record in the last batch when the worker took it.", ()
 )
-EXPORTS: Final = Metric(
-    "windvane.exports", "counter", "{export}", "Exports of distributions tried.", (ERROR_TYPE,)
-)
+EXPORTS: Final = Metric("windvane.exports", "counter", "{export}", "Exports of distributions tried.", (ERROR_TYPE,))
 
 # --- Events ---------------------------------------------------------------------------------------
 

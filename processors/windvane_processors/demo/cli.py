@@ -45,7 +45,7 @@ def command(*, once: bool, as_json: bool) -> None:
     The first run builds the Collector, Prometheus and Alertmanager, which takes minutes.
     """
     signal.signal(signal.SIGTERM, _end)
-    console = Console(stderr=as_json, highlight=False)
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     report = _print_json if as_json else _teller(console)
     if not as_json:
         console.print(f"[bold]windvane demo[/] · windows pass {SPEED} times faster than in production · Ctrl-C ends it")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -15,18 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import httpx
-
 from windvane import semconv
 from windvane.errors import StackError
 from windvane_dashboards.rules import Timings, render
+from windvane_processors.demo.flights import WEATHER
 from windvane_processors.demo.inbox import Inbox, Notice
 from windvane_processors.demo.replay import Replay
-from windvane_processors.demo.training import MODEL_NAME, train
-from windvane_processors.stack import Stack, ensure
+from windvane_processors.demo.training import MODEL_NAME, OWNER, train
+from windvane_processors.stack import Child, Stack, answers, ensure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 __all__ = ["SPEED", "Step", "tell"]
 
@@ -68,6 +65,7 @@ class _Teller:
         self._begin = time.monotonic()
         self._changed = threading.Condition()
         self.notices: list[Notice] = []
+        self._status: dict[tuple[object, ...], str] = {}
         self.failures: list[str] = []
 
     def step(self, name: str, text: str, *, bad: bool = False, **facts: object) -> None:
@@ -76,10 +74,15 @@ class _Teller:
         self._report(Step(name, text, round(time.monotonic() - self._begin, 1), facts, bad))
 
     def deliver(self, notice: Notice) -> None:
-        """Take an alert from the inbox."""
+        """Take an alert from the inbox; Alertmanager repeats a group's alerts, news is what has changed."""
         with self._changed:
+            key = (notice.receiver, *sorted(notice.labels.items()))
+            news = self._status.get(key) != notice.status
+            self._status[key] = notice.status
             self.notices.append(notice)
             self._changed.notify_all()
+        if not news:
+            return
         self.step(
             "delivered",
             f"{notice.receiver} was told: {notice.title} is {notice.status}",
@@ -149,7 +152,7 @@ def _set_up(stack: contextlib.ExitStack, teller: _Teller, directory: Path, log: 
         alertmanager=parts.alertmanager_url,
         inbox=inbox.url,
     )
-    url = stack.enter_context(_service(directory, parts.otlp_http))
+    url = _start_service(stack, directory, parts.otlp_http)
     teller.step("service", "the service answers", url=url)
     replay = stack.enter_context(Replay(url))
     metric = semconv.FEATURE_OBSERVATIONS.prometheus_name
@@ -157,6 +160,26 @@ def _set_up(stack: contextlib.ExitStack, teller: _Teller, directory: Path, log: 
     _wait_until(lambda: bool(parts.query(query)), 60, "no metric of the model reached Prometheus")
     teller.step("metrics", "the first metrics stand in Prometheus", query=query)
     return replay
+
+
+def _start_service(stack: contextlib.ExitStack, directory: Path, otlp: str) -> str:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    service = Child(
+        "the service",
+        [sys.executable, "-m", "windvane_processors.demo.service", directory, str(port)],
+        directory / "service.log",
+        {
+            "OTEL_SERVICE_NAME": "flight-delay-api",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": otlp,
+            "OTEL_METRIC_EXPORT_INTERVAL": str(60_000 // SPEED),
+            "OMP_NUM_THREADS": "1",  # ten rows are not worth a second core
+        },
+    )
+    stack.callback(service.stop)
+    url = f"http://127.0.0.1:{port}"
+    service.start(lambda: answers(f"{url}/health"))
+    return url
 
 
 def _play(teller: _Teller, replay: Replay) -> None:
@@ -174,7 +197,7 @@ def _play(teller: _Teller, replay: Replay) -> None:
         teller.step("too soon", "a page came before the weather was lost", bad=True)
     replay.incidents.append("weather columns lost")
     teller.step("incident", "the feed loses its weather columns", incident=replay.incidents[-1])
-    _await(teller, "page", lambda notices: any(map(_is_page, notices)))
+    _await(teller, "page", lambda notices: any(map(_is_weather_page, notices)))
 
     replay.incidents.clear()
     teller.step("mended", "the feed is mended")
@@ -203,11 +226,13 @@ def _judge(teller: _Teller) -> None:
             }
             for name, (got, wanted) in wrong.items():
                 teller.step("misrouted", f"the {kind} {notice.title} has {name} {got!r}, not {wanted!r}", bad=True)
-    drifted = sorted({
-        notice.labels.get(semconv.FEATURE_NAME.label, "?")
-        for notice in teller.notices
-        if _is_ticket(notice) and not _is_distance_ticket(notice)
-    })
+    drifted = sorted(
+        {
+            notice.labels.get(semconv.FEATURE_NAME.label, "?")
+            for notice in teller.notices
+            if _is_ticket(notice) and not _is_distance_ticket(notice)
+        }
+    )
     if drifted:
         teller.step("season", f"real drift, February is not January: tickets on {', '.join(drifted)}", features=drifted)
     done = "both alerts reached their owner and resolved" if not teller.failures else "; ".join(teller.failures)
@@ -220,6 +245,10 @@ def _is_ticket(notice: Notice) -> bool:
 
 def _is_page(notice: Notice) -> bool:
     return not _is_ticket(notice)
+
+
+def _is_weather_page(notice: Notice) -> bool:
+    return _is_page(notice) and notice.labels.get(semconv.FEATURE_NAME.label) in WEATHER
 
 
 def _is_distance_ticket(notice: Notice) -> bool:

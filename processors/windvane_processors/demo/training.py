@@ -10,17 +10,18 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
-from windvane.baseline import Baseline
+from windvane import Baseline, Owner
 from windvane_processors.demo.flights import CATEGORICAL, FEATURES, LABEL, training_flights
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["BASELINE_FILE", "MODEL_FILE", "MODEL_NAME", "MODEL_VERSION", "OUTPUT", "train"]
+__all__ = ["BASELINE_FILE", "MODEL_FILE", "MODEL_NAME", "MODEL_VERSION", "OUTPUT", "OWNER", "train"]
 
 MODEL_NAME: Final = "flight-delay"
 MODEL_VERSION: Final = "1"
 OUTPUT: Final = "late_probability"
+OWNER: Final = Owner(team="arrivals", severity="page", runbook_url="https://wiki.example.com/arrivals/flight-delay")
 
 MODEL_FILE: Final = "flight-delay.pickle"
 BASELINE_FILE: Final = "flight-delay.baseline.json"

@@ -1,0 +1,433 @@
+"""Pieces of Grafana's classic dashboard JSON, which Grafana 11 to 13 read.
+
+Nothing here knows of models. Panels take their data source from the `datasource` variable only.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "GREY",
+    "ORANGE",
+    "PURPLE",
+    "SKY",
+    "VERMILLION",
+    "YELLOW",
+    "Json",
+    "annotation",
+    "barchart",
+    "bargauge",
+    "colour",
+    "dashboard",
+    "instant",
+    "link",
+    "override",
+    "place",
+    "query",
+    "row",
+    "stat",
+    "table",
+    "thresholds",
+    "timeseries",
+    "variable",
+]
+
+Json: TypeAlias = dict[str, Any]
+
+# Okabe and Ito's palette, told apart by people of any colour vision.
+BLUE: Final = "#0072B2"
+ORANGE: Final = "#E69F00"
+GREEN: Final = "#009E73"
+VERMILLION: Final = "#D55E00"
+SKY: Final = "#56B4E9"
+PURPLE: Final = "#CC79A7"
+YELLOW: Final = "#F0E442"
+GREY: Final = "#8E8E8E"
+
+_DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
+_SCHEMA_VERSION: Final = 39
+
+
+def query(ref: str, expr: str, legend: str = "", *, exemplars: bool = False) -> Json:
+    """Return a query over the dashboard's time range."""
+    return {
+        "refId": ref,
+        "datasource": _DATASOURCE,
+        "expr": expr,
+        "legendFormat": legend or "__auto",
+        "range": True,
+        "instant": False,
+        "exemplar": exemplars,
+        "editorMode": "code",
+    }
+
+
+def instant(ref: str, expr: str, legend: str = "", *, as_table: bool = False) -> Json:
+    """Return a query at the end of the time range."""
+    return {
+        **query(ref, expr, legend),
+        "range": False,
+        "instant": True,
+        "format": "table" if as_table else "time_series",
+    }
+
+
+def thresholds(*steps: tuple[float, str], base: str = BLUE) -> Json:
+    """Return thresholds: the base colour, then one colour from each value up."""
+    return {
+        "mode": "absolute",
+        "steps": [{"color": base, "value": None}, *({"color": c, "value": value} for value, c in steps)],
+    }
+
+
+def colour(name: str) -> Json:
+    """Return a fixed colour."""
+    return {"mode": "fixed", "fixedColor": name}
+
+
+def override(field: str, properties: Mapping[str, Any]) -> Json:
+    """Return what differs for the field of this name."""
+    return {
+        "matcher": {"id": "byName", "options": field},
+        "properties": [{"id": name, "value": value} for name, value in properties.items()],
+    }
+
+
+def link(title: str, url: str, *, new_tab: bool = False) -> Json:
+    """Return a data link or a dashboard link."""
+    return {"title": title, "url": url, "targetBlank": new_tab}
+
+
+def _panel(
+    kind: str,
+    title: str,
+    description: str,
+    targets: Sequence[Json],
+    *,
+    defaults: Json,
+    options: Json,
+    overrides: Iterable[Json] = (),
+    transformations: Iterable[Json] = (),
+) -> Json:
+    return {
+        "type": kind,
+        "title": title,
+        "description": description,
+        "datasource": _DATASOURCE,
+        "targets": list(targets),
+        "fieldConfig": {"defaults": defaults, "overrides": list(overrides)},
+        "options": options,
+        "transformations": list(transformations),
+    }
+
+
+def timeseries(
+    title: str,
+    description: str,
+    targets: Sequence[Json],
+    *,
+    unit: str,
+    colours: Mapping[str, str],
+    dashed: Iterable[str] = (),
+    limits: Json | None = None,
+    maximum: float | None = None,
+    stacked: bool = False,
+) -> Json:
+    """Return lines over time.
+
+    Args:
+        title: of the panel.
+        description: how to read it.
+        targets: queries.
+        unit: Grafana's id of the unit.
+        colours: fixed colour by series name.
+        dashed: names of series that are limits rather than measurements.
+        limits: thresholds to draw as dashed lines.
+        maximum: upper end of the axis.
+        stacked: add the series up.
+    """
+    defaults: Json = {
+        "unit": unit,
+        "min": 0,
+        "color": {"mode": "palette-classic"},
+        "custom": {
+            "drawStyle": "line",
+            "lineWidth": 2,
+            "fillOpacity": 30 if stacked else 8,
+            "showPoints": "never",
+            "spanNulls": False,
+            "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
+            "thresholdsStyle": {"mode": "dashed" if limits else "off"},
+        },
+        "thresholds": limits or thresholds(),
+    }
+    if maximum is not None:
+        defaults["max"] = maximum
+    limit_style = {"custom.lineStyle": {"fill": "dash", "dash": [10, 8]}, "custom.fillOpacity": 0}
+    dashes = set(dashed)
+    return _panel(
+        "timeseries",
+        title,
+        description,
+        targets,
+        defaults=defaults,
+        options={
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        },
+        overrides=[
+            override(name, {"color": colour(shade), **(limit_style if name in dashes else {})})
+            for name, shade in colours.items()
+        ],
+    )
+
+
+def stat(title: str, description: str, target: Json, *, unit: str, limits: Json, decimals: int | None = None) -> Json:
+    """Return one big number with its recent course."""
+    defaults: Json = {"unit": unit, "color": {"mode": "thresholds"}, "thresholds": limits, "noValue": "no data"}
+    if decimals is not None:
+        defaults["decimals"] = decimals
+    return _panel(
+        "stat",
+        title,
+        description,
+        [target],
+        defaults=defaults,
+        options={
+            "colorMode": "value",
+            "graphMode": "area",
+            "justifyMode": "auto",
+            "orientation": "auto",
+            "textMode": "auto",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        },
+    )
+
+
+def bargauge(title: str, description: str, target: Json, *, unit: str, limits: Json, maximum: float) -> Json:
+    """Return one horizontal bar for each series, as long as its last value."""
+    return _panel(
+        "bargauge",
+        title,
+        description,
+        [target],
+        defaults={
+            "unit": unit,
+            "min": 0,
+            "max": maximum,
+            "color": {"mode": "thresholds"},
+            "thresholds": limits,
+            "noValue": "none",
+        },
+        options={
+            "displayMode": "basic",
+            "orientation": "horizontal",
+            "showUnfilled": True,
+            "valueMode": "color",
+            "namePlacement": "left",
+            "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
+        },
+    )
+
+
+def table(
+    title: str,
+    description: str,
+    targets: Sequence[Json],
+    *,
+    columns: Mapping[str, str],
+    overrides: Iterable[Json] = (),
+    sort: str = "",
+) -> Json:
+    """Return a table with one row for each label set.
+
+    Args:
+        title: of the panel.
+        description: how to read it.
+        targets: instant queries in table format; rows with the same labels are merged.
+        columns: fields to show, in order, and their headings.
+        overrides: by heading.
+        sort: heading to sort by, largest first.
+    """
+    return _panel(
+        "table",
+        title,
+        description,
+        targets,
+        defaults={
+            "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False},
+            "thresholds": thresholds(),
+        },
+        options={
+            "showHeader": True,
+            "cellHeight": "sm",
+            "sortBy": [{"displayName": sort, "desc": True}] if sort else [],
+        },
+        overrides=overrides,
+        transformations=[{"id": "merge", "options": {}}, *_pick(columns)],
+    )
+
+
+def barchart(
+    title: str, description: str, targets: Sequence[Json], *, columns: Mapping[str, str], sort: str, colours: Json
+) -> Json:
+    """Return bars side by side over categories.
+
+    Args:
+        title: of the panel.
+        description: how to read it.
+        targets: instant queries in table format; rows with the same labels are merged.
+        columns: the category's field first, then the fields of the values, and their names.
+        sort: field that orders the categories.
+        colours: fixed colour by name.
+    """
+    category = next(iter(columns.values()))
+    return _panel(
+        "barchart",
+        title,
+        description,
+        targets,
+        defaults={
+            "unit": "percentunit",
+            "min": 0,
+            "color": {"mode": "palette-classic"},
+            "custom": {"fillOpacity": 80, "lineWidth": 1},
+            "thresholds": thresholds(),
+            "noValue": "no data",
+        },
+        options={
+            "xField": category,
+            "orientation": "auto",
+            "stacking": "none",
+            "showValue": "never",
+            "groupWidth": 0.8,
+            "barWidth": 0.9,
+            "xTickLabelRotation": -30,
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
+            "tooltip": {"mode": "multi", "sort": "none"},
+        },
+        overrides=[override(name, {"color": colour(shade)}) for name, shade in colours.items()],
+        transformations=[
+            {"id": "merge", "options": {}},
+            {"id": "sortBy", "options": {"sort": [{"field": sort, "desc": False}]}},
+            *_pick(columns),
+        ],
+    )
+
+
+def _pick(columns: Mapping[str, str]) -> tuple[Json, Json]:
+    """Keep the named fields only, in order, under their headings."""
+    return (
+        {"id": "filterFieldsByName", "options": {"include": {"names": list(columns)}}},
+        {
+            "id": "organize",
+            "options": {
+                "excludeByName": {},
+                "indexByName": {field: index for index, field in enumerate(columns)},
+                "renameByName": dict(columns),
+            },
+        },
+    )
+
+
+def row(title: str) -> Json:
+    """Return a heading across the dashboard."""
+    return {"type": "row", "title": title, "collapsed": False, "panels": []}
+
+
+def variable(name: str, label: str, expr: str, *, descending: bool = False) -> Json:
+    """Return a variable with one value, filled by a query."""
+    return {
+        "type": "query",
+        "name": name,
+        "label": label,
+        "datasource": _DATASOURCE,
+        "query": {"query": expr, "refId": name},
+        "definition": expr,
+        "refresh": 2,  # whenever the time range changes
+        "sort": 4 if descending else 3,  # by number where there is one
+        "multi": False,
+        "includeAll": False,
+        "regex": "",
+        "hide": 0,
+        "options": [],
+        "current": {},
+    }
+
+
+def place(panels: Iterable[tuple[Json, int, int]]) -> list[Json]:
+    """Set panels left to right and top to bottom on Grafana's 24 columns, numbered from 1.
+
+    Args:
+        panels: each panel with its width and height in grid units.
+    """
+    placed: list[Json] = []
+    x = y = line_height = 0
+    for number, (panel, width, height) in enumerate(panels, start=1):
+        if x + width > 24:  # noqa: PLR2004 - the grid's columns
+            x, y, line_height = 0, y + line_height, 0
+        placed.append({"id": number, **panel, "gridPos": {"x": x, "y": y, "w": width, "h": height}})
+        x, line_height = x + width, max(line_height, height)
+    return placed
+
+
+def dashboard(
+    uid: str,
+    title: str,
+    description: str,
+    *,
+    variables: Iterable[Json],
+    panels: Iterable[Json],
+    annotations: Iterable[Json],
+    tags: Iterable[str],
+) -> Json:
+    """Return a whole dashboard; its first variable chooses the data source."""
+    datasource: Json = {
+        "type": "datasource",
+        "name": "datasource",
+        "label": "Data source",
+        "query": "prometheus",
+        "refresh": 1,
+        "multi": False,
+        "includeAll": False,
+        "regex": "",
+        "hide": 0,
+        "options": [],
+        "current": {},
+    }
+    return {
+        "uid": uid,
+        "title": title,
+        "description": description,
+        "tags": list(tags),
+        "schemaVersion": _SCHEMA_VERSION,
+        "editable": True,
+        "graphTooltip": 1,  # one cross-hair over all panels
+        "time": {"from": "now-6h", "to": "now"},
+        "timezone": "browser",
+        "refresh": "1m",
+        "templating": {"list": [datasource, *variables]},
+        "annotations": {"list": list(annotations)},
+        "links": [],
+        "panels": list(panels),
+    }
+
+
+def annotation(name: str, expr: str, *, title: str, shade: str) -> Json:
+    """Return marks on every panel while a query has series."""
+    return {
+        "name": name,
+        "datasource": _DATASOURCE,
+        "enable": True,
+        "hide": False,
+        "iconColor": shade,
+        "expr": expr,
+        "titleFormat": title,
+        "step": "60s",
+    }

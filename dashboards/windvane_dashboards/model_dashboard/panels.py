@@ -1,0 +1,382 @@
+"""The panels of the Model dashboard, top to bottom."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from windvane import semconv
+from windvane_dashboards import grafana as g
+from windvane_dashboards.model_dashboard import queries as q
+from windvane_dashboards.promql import FEATURE_LABEL, KIND_LABEL, ROLE_LABEL
+
+_GRADES: Final = g.thresholds((0.05, g.SKY), (0.1, g.ORANGE), (0.25, g.VERMILLION), base=g.BLUE)
+_KEEP: Final = "${datasource:queryparam}&${model:queryparam}&${version:queryparam}&${__url_time_range}"
+_KIND_COLOURS: Final = dict(
+    zip(semconv.VIOLATION_KIND.values, (g.BLUE, g.GREY, g.PURPLE, g.ORANGE, g.VERMILLION), strict=True)
+)
+_DROP_COLOURS: Final = dict(
+    zip(
+        semconv.DROP_REASON.values,
+        (g.VERMILLION, g.ORANGE, g.PURPLE, g.SKY, g.BLUE, g.GREY),
+        strict=True,
+    )
+)
+
+
+def _glance() -> list[tuple[g.Json, int, int]]:
+    return [
+        (g.row("At a glance"), 24, 1),
+        (
+            g.stat(
+                "Requests",
+                "Prediction calls per second over all replicas. No value means that no call's telemetry arrives.",
+                g.query("A", q.CALLS, "calls"),
+                unit="reqps",
+                limits=g.thresholds(),
+            ),
+            4,
+            4,
+        ),
+        (
+            g.stat(
+                "Errors",
+                "Share of calls that raised an exception in the last five minutes. Coloured from 1 % and 5 %; what "
+                "pages depends on the model's own objective (see the panel below).",
+                g.query("A", q.ERROR_RATIO, "errors"),
+                unit="percentunit",
+                limits=g.thresholds((0.01, g.ORANGE), (0.05, g.VERMILLION)),
+            ),
+            4,
+            4,
+        ),
+        (
+            g.stat(
+                "Slow calls",
+                "Share of successful calls above the model's own latency objective in the last five minutes. No data "
+                "where the model has no such objective.",
+                g.query("A", q.SLOW_RATIO, "slow"),
+                unit="percentunit",
+                limits=g.thresholds((0.01, g.ORANGE), (0.05, g.VERMILLION)),
+            ),
+            4,
+            4,
+        ),
+        (
+            g.stat(
+                "Features that shifted",
+                "Features whose last hour differs from the reference by more than chance explains. Chance alone gives "
+                "about one in a thousand. No data where no feature had 100 values in the hour.",
+                g.query("A", q.DRIFTED, "shifted"),
+                unit="short",
+                decimals=0,
+                limits=g.thresholds((1, g.ORANGE)),
+            ),
+            4,
+            4,
+        ),
+        (
+            g.stat(
+                "Alerts firing",
+                "Alerts of this version that fire now; the table below names them.",
+                g.query("A", q.FIRING_COUNT, "alerts"),
+                unit="short",
+                decimals=0,
+                limits=g.thresholds((1, g.VERMILLION)),
+            ),
+            4,
+            4,
+        ),
+        (
+            g.table(
+                "Model",
+                "What the version was made with, and the baseline it is compared with.",
+                [g.instant("A", q.INFO, as_table=True)],
+                columns={semconv.MODEL_FRAMEWORK.label: "Made with", semconv.BASELINE_ID.label: "Baseline"},
+            ),
+            4,
+            4,
+        ),
+        (
+            g.table(
+                "Owner",
+                "Who gets this version's alerts: the team, the severity of what pages, and the team's own runbook. "
+                "Without a team, the default route of the alert routing gets them.",
+                [g.instant("A", q.OWNER, as_table=True)],
+                columns={
+                    semconv.TEAM.label: "Team",
+                    semconv.SEVERITY.label: "Severity",
+                    semconv.RUNBOOK_URL.label: "Runbook",
+                },
+                overrides=[
+                    g.override("Runbook", {"links": [g.link("Open the runbook", "${__value.raw}", new_tab=True)]})
+                ],
+            ),
+            12,
+            5,
+        ),
+        (
+            g.table(
+                "Firing alerts",
+                "One row for each alert of this version that fires now. Empty is good. The feature opens in this "
+                "dashboard; the owner's runbook stands on the left.",
+                [g.instant("A", q.FIRING, as_table=True)],
+                columns={
+                    "alertname": "Alert",
+                    semconv.SEVERITY.label: "Severity",
+                    FEATURE_LABEL: "Feature",
+                    KIND_LABEL: "Violation",
+                },
+                overrides=[g.override("Feature", {"links": [_feature_link()]})],
+            ),
+            12,
+            5,
+        ),
+    ]
+
+
+def _feature_link() -> g.Json:
+    # An absolute path of this very dashboard: time and the other variables stay.
+    return g.link("Show this feature", f"/d/${{__dashboard.uid}}?{_KEEP}&var-feature=${{__value.raw}}")
+
+
+def _service() -> list[tuple[g.Json, int, int]]:
+    return [
+        (g.row("Service"), 24, 1),
+        (
+            g.timeseries(
+                "Traffic",
+                "Calls and rows per second over all replicas. Rows well above calls mean batches.",
+                [g.query("A", q.CALLS, "calls"), g.query("B", q.ROWS, "rows")],
+                unit="cps",
+                colours={"calls": g.BLUE, "rows": g.ORANGE},
+            ),
+            8,
+            8,
+        ),
+        (
+            g.timeseries(
+                "Latency of successful calls",
+                "Quantiles of the duration, and the model's objective as a dashed line. A dot is one call: open its "
+                "trace from there.",
+                [
+                    g.query("A", q.latency(0.5), "p50"),
+                    g.query("B", q.latency(0.95), "p95", exemplars=True),
+                    g.query("C", q.latency(0.99), "p99"),
+                    g.query("D", q.LATENCY_OBJECTIVE, "objective"),
+                ],
+                unit="s",
+                colours={"p50": g.SKY, "p95": g.BLUE, "p99": g.PURPLE, "objective": g.VERMILLION},
+                dashed=["objective"],
+            ),
+            8,
+            8,
+        ),
+        (
+            g.timeseries(
+                "Calls under way",
+                "Prediction calls being worked on at this moment, over all replicas. It climbs when calls arrive "
+                "faster than they end.",
+                [g.query("A", q.ACTIVE, "active")],
+                unit="short",
+                colours={"active": g.BLUE},
+            ),
+            8,
+            8,
+        ),
+        (
+            g.timeseries(
+                "Share of failed calls",
+                "Share of calls that raised, over five minutes. Above the dashed line it pages, if the last hour is "
+                "above it too.",
+                [g.query("A", q.ERROR_RATIO, "failed"), g.query("B", q.ERROR_THRESHOLD, "pages above")],
+                unit="percentunit",
+                colours={"failed": g.BLUE, "pages above": g.VERMILLION},
+                dashed=["pages above"],
+            ),
+            8,
+            8,
+        ),
+        (
+            g.timeseries(
+                "Share of slow calls",
+                "Share of successful calls above the latency objective, over five minutes. Above the dashed line it "
+                "pages, if the last hour is above it too.",
+                [g.query("A", q.SLOW_RATIO, "slow"), g.query("B", q.SLOW_THRESHOLD, "pages above")],
+                unit="percentunit",
+                colours={"slow": g.BLUE, "pages above": g.VERMILLION},
+                dashed=["pages above"],
+            ),
+            8,
+            8,
+        ),
+        (
+            g.table(
+                "Errors by type",
+                "Failed calls in the time range by the exception that ended them, most frequent first.",
+                [g.instant("A", q.ERRORS_BY_TYPE, as_table=True)],
+                columns={semconv.ERROR_TYPE.label: "Exception", "Value": "Calls"},
+                overrides=[g.override("Calls", {"unit": "short", "decimals": 0})],
+                sort="Calls",
+            ),
+            8,
+            8,
+        ),
+    ]
+
+
+def _drift() -> list[tuple[g.Json, int, int]]:
+    gauge = {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}
+    return [
+        (g.row("Drift"), 24, 1),
+        (
+            g.table(
+                "Features by drift",
+                "The last hour of each feature against the reference, furthest first. Above 1 in the first number the "
+                "feature has shifted by more than chance explains; PSI says how far (0.05 small, 0.1 moderate, 0.25 "
+                "large). Click a feature to see its distribution.",
+                [
+                    g.instant("A", q.DRIFT_RATIO, as_table=True),
+                    g.instant("B", q.DRIFT_PSI, as_table=True),
+                    g.instant("C", q.DRIFT_HELLINGER, as_table=True),
+                    g.instant("D", q.DRIFT_NULLS, as_table=True),
+                    g.instant("E", q.DRIFT_ROWS, as_table=True),
+                ],
+                columns={
+                    FEATURE_LABEL: "Feature",
+                    ROLE_LABEL: "Role",
+                    "Value #A": "PSI / noise",
+                    "Value #B": "PSI",
+                    "Value #C": "Hellinger",
+                    "Value #D": "Missing",
+                    "Value #E": "Values",
+                },
+                overrides=[
+                    g.override("Feature", {"links": [_feature_link()]}),
+                    g.override(
+                        "PSI / noise",
+                        {
+                            "decimals": 1,
+                            "min": 0,
+                            "max": 10,
+                            "custom.cellOptions": gauge,
+                            "thresholds": g.thresholds((1, g.ORANGE)),
+                            "color": {"mode": "thresholds"},
+                        },
+                    ),
+                    g.override(
+                        "PSI",
+                        {
+                            "decimals": 3,
+                            "thresholds": _GRADES,
+                            "color": {"mode": "thresholds"},
+                            "custom.cellOptions": {"type": "color-text"},
+                        },
+                    ),
+                    g.override("Hellinger", {"decimals": 3}),
+                    g.override("Missing", {"unit": "percentunit", "decimals": 1}),
+                    g.override("Values", {"unit": "short", "decimals": 0}),
+                ],
+                sort="PSI / noise",
+            ),
+            14,
+            10,
+        ),
+        (
+            g.timeseries(
+                "Features that shifted",
+                "How many features are above their noise floor, of those with at least 100 values in the hour. A step "
+                "of many features at once is a change of the population or of the feed; a single one is that "
+                "feature's own.",
+                [g.query("A", q.DRIFTED, "shifted"), g.query("B", q.WATCHED, "watched")],
+                unit="short",
+                colours={"shifted": g.ORANGE, "watched": g.GREY},
+                dashed=["watched"],
+            ),
+            10,
+            10,
+        ),
+        (
+            g.barchart(
+                "Distribution of $feature",
+                "Share of the values in each bin: the last hour beside the reference. The bins are the reference's "
+                "deciles or its most frequent categories, so an undrifted numeric feature has about equal bars.",
+                [
+                    g.instant("A", q.LIVE_SHARES, as_table=True),
+                    g.instant("B", q.REFERENCE_SHARES, as_table=True),
+                ],
+                columns={semconv.FEATURE_BIN_RANGE.label: "Range", "Value #A": "last hour", "Value #B": "reference"},
+                sort=semconv.FEATURE_BIN.label,
+                colours={"last hour": g.ORANGE, "reference": g.BLUE},
+            ),
+            14,
+            9,
+        ),
+        (
+            g.timeseries(
+                "Drift of $feature",
+                "PSI over the last hour and the last day against the noise floor of the hour (dashed). Above the floor "
+                "the feature has shifted; the hour sees a break at once, the day smooths the course of a day.",
+                [
+                    g.query("A", q.PSI_HOUR, "last hour"),
+                    g.query("B", q.PSI_DAY, "last day"),
+                    g.query("C", q.FLOOR_HOUR, "noise floor"),
+                ],
+                unit="short",
+                colours={"last hour": g.ORANGE, "last day": g.SKY, "noise floor": g.VERMILLION},
+                dashed=["noise floor"],
+            ),
+            10,
+            9,
+        ),
+    ]
+
+
+def _data_health() -> list[tuple[g.Json, int, int]]:
+    kinds = semconv.VIOLATION_KIND.values
+    return [
+        (g.row("Data health"), 24, 1),
+        (
+            g.bargauge(
+                "Broken features",
+                "Of the values that the reference would have in order, the share that is not, by feature and kind; the "
+                "ten worst. Above a quarter for five minutes it pages.",
+                g.instant("A", q.BROKEN, f"{{{{{FEATURE_LABEL}}}}}: {{{{{KIND_LABEL}}}}}"),
+                unit="percentunit",
+                limits=g.thresholds((0.05, g.ORANGE), (0.25, g.VERMILLION)),
+                maximum=1,
+            ),
+            8,
+            8,
+        ),
+        (
+            g.timeseries(
+                "Violations by kind",
+                "Values per second, of all features, that the baseline does not allow. The reference has some of its "
+                "own (missing values, for one): a step matters, a level does not.",
+                [
+                    g.query(ref, q.violations(kind), kind)
+                    for ref, kind in zip("ABCDEFGH"[: len(kinds)], kinds, strict=True)
+                ],
+                unit="cps",
+                colours=_KIND_COLOURS,
+            ),
+            8,
+            8,
+        ),
+        (
+            g.timeseries(
+                "Records that windvane dropped",
+                "Prediction records per second that could not be accounted for, by reason. The calls themselves were "
+                "answered; drift and data health above see that much less. Zero is right.",
+                [g.query("A", q.DROPPED, f"{{{{{semconv.DROP_REASON.label}}}}}")],
+                unit="cps",
+                colours=_DROP_COLOURS,
+                stacked=True,
+            ),
+            8,
+            8,
+        ),
+    ]
+
+
+PANELS: Final[tuple[g.Json, ...]] = tuple(g.place([*_glance(), *_service(), *_drift(), *_data_health()]))

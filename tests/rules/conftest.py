@@ -1,0 +1,77 @@
+"""What the rule tests share: promtool of both Prometheus lines, and rendered rule files."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+from windvane_processors import stack
+
+from windvane_dashboards.rules import render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+GROUPS = (
+    "windvane-calls",
+    "windvane-owners",
+    "windvane-drift-1h",
+    "windvane-drift-1d",
+    "windvane-violations",
+    "windvane-alerts",
+)
+
+
+@pytest.fixture(scope="session", params=["promtool", "promtool-2"])
+def promtool(request: pytest.FixtureRequest) -> Callable[..., str]:
+    """Return a function that runs promtool, of Prometheus 3 and of 2, and gives what it printed."""
+    binary = stack.ensure([request.param])[request.param]
+
+    def run(*arguments: object, succeeds: bool = True) -> str:
+        done = subprocess.run(
+            [binary, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=240
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) is succeeds, output
+        return output
+
+    return run
+
+
+@pytest.fixture
+def evaluate(promtool: Callable[..., str], tmp_path: Path) -> Callable[..., str]:
+    """Return a function that asserts the value of expressions over given series, by promtool."""
+
+    def run(
+        series: dict[str, str],
+        expectations: dict[str, float],
+        *,
+        at: str,
+        interval: str = "1m",
+        rules: dict[str, str] | None = None,
+    ) -> str:
+        files = render() if rules is None else rules
+        for name, text in files.items():
+            (tmp_path / name).write_text(text)
+        case = {
+            "interval": interval,
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "promql_expr_test": [
+                {"expr": expr, "eval_time": at, "exp_samples": [{"labels": "{}", "value": value}]}
+                for expr, value in expectations.items()
+            ],
+        }
+        test = {
+            "rule_files": sorted(files),
+            "evaluation_interval": interval,
+            "group_eval_order": list(GROUPS),
+            "tests": [case],
+        }
+        path = tmp_path / "case.test.yml"
+        path.write_text(yaml.safe_dump(test, width=10_000))
+        return promtool("test", "rules", path)
+
+    return run

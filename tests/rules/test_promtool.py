@@ -1,0 +1,60 @@
+"""The rules as Prometheus reads them: checked, and tested by promtool over written-out series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from windvane_dashboards.rules import ALERT_NAMES, METHODS, Timings, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.stack
+
+HERE = Path(__file__).parent
+CASES = sorted(HERE.glob("*.test.yml"))
+
+
+@pytest.mark.parametrize("factor", [1, 60, 7])
+def test_promtool_accepts_the_rules_at_any_speed(
+    promtool: Callable[..., str], tmp_path: Path, factor: float
+) -> None:
+    """Windows that are no whole minutes or seconds are valid too."""
+    files = []
+    for name, text in render(Timings().faster(factor), methods=METHODS).items():
+        files.append(tmp_path / name)
+        files[-1].write_text(text)
+    assert "SUCCESS" in promtool("check", "rules", *files)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.name.split(".")[0])
+def test_alerts_fire_stay_quiet_and_resolve(promtool: Callable[..., str], case: Path) -> None:
+    """The cases beside this file hold on both lines of Prometheus."""
+    promtool("test", "rules", case)
+
+
+def test_a_wrong_expectation_fails(promtool: Callable[..., str], tmp_path: Path) -> None:
+    """A promtool that passes whatever it is given would prove nothing."""
+    case = yaml.safe_load((HERE / "telemetry_absent.test.yml").read_text())
+    case["rule_files"] = [str((HERE / path).resolve()) for path in case["rule_files"]]
+    case["tests"] = case["tests"][:1]
+    case["tests"][0]["alert_rule_test"][0]["exp_alerts"] = []
+    path = tmp_path / "wrong.test.yml"
+    path.write_text(yaml.safe_dump(case, width=10_000))
+    assert "FAILED" in promtool("test", "rules", path, succeeds=False)
+
+
+def test_every_alert_has_a_case_that_fires() -> None:
+    """No alert is shipped that nothing has seen firing with its text."""
+    fired = {
+        test["alertname"]
+        for path in CASES
+        for case in yaml.safe_load(path.read_text())["tests"]
+        for test in case.get("alert_rule_test", [])
+        if test["exp_alerts"]
+    }
+    assert fired == set(ALERT_NAMES)
