@@ -30,8 +30,7 @@ def page() -> str:
             "`python -m windvane_dashboards.generate`: change the module, not this page. The same as an OpenTelemetry",
             "Weaver registry: [registry/](registry/).",
             "",
-            f"Version {semconv.VERSION}, schema URL `{semconv.SCHEMA_URL}`, instrumentation scope "
-            f"`{semconv.SCOPE_NAME}`.",
+            f"Version {semconv.VERSION}, schema URL `{semconv.SCHEMA_URL}`, scope `{semconv.SCOPE_NAME}`.",
             "",
             "OpenTelemetry has no conventions for non-generative inference yet; the `ml.*` names are written as a",
             "candidate. In Prometheus dots become underscores, the unit is spelled out and counters end in `_total`;",
@@ -96,7 +95,7 @@ def registry() -> dict[str, str]:
         "name: windvane",
         f"description: {_text('Observability of machine-learning models: inference without generation.')}",
         f"semconv_version: {semconv.VERSION}",
-        f"schema_base_url: {semconv.SCHEMA_URL.removesuffix(semconv.VERSION)}",
+        f"schema_base_url: {_text(semconv.SCHEMA_URL.removesuffix(semconv.VERSION))}",
     ]
     groups = [
         "groups:",

@@ -129,7 +129,8 @@ class Exporter:
                     self._condition.wait_for(lambda: self._stopping or self._requested > self._completed, wait)
             if last:
                 break
-        for close in self._closing:
+        closing = [self._exporter.shutdown] if self._exporter is not None else []
+        for close in [*self._closing, *closing]:
             try:
                 close()
             except Exception:  # noqa: BLE001 - the others are to be closed all the same

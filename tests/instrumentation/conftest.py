@@ -2,96 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
-import threading
 from collections import defaultdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from opentelemetry import metrics, trace
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from receivers import OtlpReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-
-class OtlpReceiver:
-    """An OTLP/HTTP receiver on a free loopback port that keeps every message."""
-
-    def __init__(self) -> None:
-        self.metrics: list[ExportMetricsServiceRequest] = []
-        self.traces: list[ExportTraceServiceRequest] = []
-        self.raw: list[bytes] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                receiver.raw.append(body)
-                if self.path == "/v1/metrics":
-                    receiver.metrics.append(ExportMetricsServiceRequest.FromString(body))
-                elif self.path == "/v1/traces":
-                    receiver.traces.append(ExportTraceServiceRequest.FromString(body))
-                self.send_response(200)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_args: object) -> None:
-                """Stay silent."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(timeout=5)
-
-    def points(self, name: str, **wanted: str) -> list[tuple[dict[str, Any], float]]:
-        """Return attributes and value of each number point, the last one per attribute set and instance."""
-        return self.points_of(self.metrics, name, **wanted)
-
-    @staticmethod
-    def points_of(requests: list[Any], name: str, **wanted: str) -> list[tuple[dict[str, Any], float]]:
-        """As `points`, of some of the messages only."""
-        latest: dict[tuple[Any, ...], tuple[dict[str, Any], float]] = {}
-        for request in requests:
-            for resource in request.resource_metrics:
-                instance = attributes_of(resource.resource.attributes).get("service.instance.id")
-                for scope in resource.scope_metrics:
-                    for metric in scope.metrics:
-                        if metric.name != name:
-                            continue
-                        for point in getattr(metric, metric.WhichOneof("data")).data_points:
-                            attributes = attributes_of(point.attributes)
-                            value = point.as_int if point.WhichOneof("value") == "as_int" else point.as_double
-                            latest[instance, *sorted(attributes.items())] = (attributes, value)
-        return [pair for pair in latest.values() if wanted.items() <= pair[0].items()]
-
-    def spans(self) -> list[Any]:
-        return [
-            span
-            for request in self.traces
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-
-def attributes_of(pairs: Any) -> dict[str, Any]:
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in pairs}
 
 
 class Host:

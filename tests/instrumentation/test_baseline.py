@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,6 @@ from windvane.errors import BaselineError, DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 KINDS = semconv.VIOLATION_KIND.values  # noqa: PD011 - no pandas object
 
@@ -425,6 +425,7 @@ def test_dispersion_of_few_or_equal_rows_is_one() -> None:
         (np.ones((3, 2)), {}, "a ndarray is no frame"),
         ({"x": [1, 2], "y": [1]}, {}, "column 'y': has 1 values, other columns have 2"),
         ({"x": np.ones((2, 2))}, {}, "column 'x': has the shape"),
+        ({"x": 5}, {}, "column 'x': cannot be read"),
         ({0: [1]}, {}, "column 0: its name is no text"),
         ({"": [1]}, {}, "number 1 has no name"),
         ({"x" * 257: [1]}, {}, "longer than 256"),
@@ -718,3 +719,10 @@ def test_reading_a_baseline_imports_neither_pandas_nor_the_builder(baseline: Bas
         [sys.executable, "-c", code, str(tmp_path / "b.json")], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == ""
+
+
+def test_example_of_the_documentation_is_a_baseline() -> None:
+    """The file that docs/baseline-format.md prints can be loaded."""
+    page = Path(__file__).parents[2].joinpath("docs", "baseline-format.md").read_text(encoding="utf-8")
+    example = Baseline.from_json(page.split("```json\n")[1].split("```")[0])
+    assert [f.name for f in example.features] == ["distance", "carrier"]

@@ -20,9 +20,7 @@ CASES = sorted(HERE.glob("*.test.yml"))
 
 
 @pytest.mark.parametrize("factor", [1, 60, 7])
-def test_promtool_accepts_the_rules_at_any_speed(
-    promtool: Callable[..., str], tmp_path: Path, factor: float
-) -> None:
+def test_promtool_accepts_the_rules_at_any_speed(promtool: Callable[..., str], tmp_path: Path, factor: float) -> None:
     """Windows that are no whole minutes or seconds are valid too."""
     files = []
     for name, text in render(Timings().faster(factor), methods=METHODS).items():

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 from scipy.spatial import distance
-from windvane import semconv
 
+from windvane import semconv
 from windvane_dashboards.promql import DriftSeries, Window
 from windvane_dashboards.rules import METHODS, Timings, render
 
@@ -27,7 +27,7 @@ EDGES = (semconv.BIN_NULL, semconv.BIN_OTHER)
 
 # Live rows per minute and reference rows, by bin; None where the bin has no series on that side.
 FEATURES: dict[str, dict[str, tuple[int | None, int | None]]] = {
-    "even": {label: (7, 1000) for label in NUMERIC} | {label: (0, 0) for label in EDGES},
+    "even": dict.fromkeys(NUMERIC, (7, 1000)) | dict.fromkeys(EDGES, (0, 0)),
     "shifted": {label: (i * i, 800 - 20 * i) for i, label in enumerate(NUMERIC)} | {"null": (9, 31), "other": (0, 0)},
     "slight": {label: (20 + i % 2, 500) for i, label in enumerate(NUMERIC)} | {"null": (0, 3), "other": (1, 0)},
     "categories": {"c00": (30, 700), "c01": (5, 200), "c02": (0, 90), "null": (0, 0), "other": (4, 10)},

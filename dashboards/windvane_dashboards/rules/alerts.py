@@ -261,25 +261,26 @@ def _latency(timings: Timings, links: Links) -> Alert:
 
 def _absent(timings: Timings, links: Links) -> Alert:
     name = "MLTelemetryAbsent"
-    waited = duration(timings.rate + timings.absent_for)
+    last_seen = lines(
+        OWNER_LAST_SEEN,
+        f">= on ({MODEL_LABEL}) group_left ()",
+        f"  max by ({MODEL_LABEL}) ({OWNER_LAST_SEEN}) - {2 * timings.rate.total_seconds():g}",
+        f"unless on ({MODEL_LABEL}) {OWNER_REPLICAS}",
+    )
     return Alert(
         name=name,
-        expr=lines(
-            OWNER_LAST_SEEN,
-            f">= on ({MODEL_LABEL}) group_left ()",
-            f"  max by ({MODEL_LABEL}) ({OWNER_LAST_SEEN}) - {2 * timings.rate.total_seconds():g}",
-            f"unless on ({MODEL_LABEL}) {OWNER_REPLICAS}",
-        ),
+        # An owner counts as reporting for a while after the last report, so that much earlier it came.
+        expr=lines(nested(last_seen), f"- {timings.absent.total_seconds():g}"),
         why="No process reports the model any more, in any version: a version that was replaced is missed by nobody, "
         "so only those that reported last are named. "
         "After a day the model counts as retired.",
-        pending=timings.absent_for,
+        pending=timings.interval,
         labels=_labels(severity=TICKET),
         annotations=_annotations(
             name,
             links,
             f"{_NAME}: no telemetry",
-            f"Nothing has reported {_NAME} for {waited} at least; the last report came at about "
+            f"Nothing has reported {_NAME} for {duration(timings.absent)} at least; the last report came at about "
             "{{ $value | humanizeTimestamp }}. Drift, broken features and quality are not watched meanwhile. See "
             "whether the service runs, then follow the telemetry: process, Collector, Prometheus. A model retired on "
             "purpose needs a silence for a day, no more.",

@@ -68,7 +68,7 @@ def _with_severity(expr: str) -> str:
 def owners_group(timings: Timings) -> Group:
     """Return the rules that give each model version exactly one owner, so that no join can fail."""
     rate, long = duration(timings.rate), duration(timings.long)
-    info = f"last_over_time({semconv.MODEL_INFO.prometheus_name}[{rate}])"
+    info = f"last_over_time({semconv.MODEL_INFO.prometheus_name}[{duration(timings.absent)}])"
     return Group(
         "windvane-owners",
         timings.interval,

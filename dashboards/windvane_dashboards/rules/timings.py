@@ -14,15 +14,14 @@ class Timings:
 
     Attributes:
         interval: between two evaluations of a rule.
-        rate: window of every rate over raw counters, and the age from which telemetry counts as absent;
-            at least twice the export interval.
+        rate: window of every rate over raw counters; several times the export interval.
         short: drift window `1h`, and the long window of the burn-rate alerts.
         long: drift window `1d`, and how long an absent model stays on the books.
         drift_for: how long a shift must last before it is a ticket.
         broken_for: how long a feature must be broken before it pages. Not shorter than `rate`, so that
             a single bad batch never pages.
         burn_for: how long an objective must burn before it pages.
-        absent_for: how long telemetry must be absent, beyond `rate`, before it is a ticket.
+        absent: age from which a process's telemetry counts as absent.
         drift_keep: how long a drift ticket stays open after the last sight of the shift.
         keep: how long a page stays open after the last sight of its reason.
 
@@ -37,7 +36,7 @@ class Timings:
     drift_for: timedelta = timedelta(minutes=10)
     broken_for: timedelta = timedelta(minutes=5)
     burn_for: timedelta = timedelta(minutes=2)
-    absent_for: timedelta = timedelta(minutes=5)
+    absent: timedelta = timedelta(minutes=10)
     drift_keep: timedelta = timedelta(minutes=10)
     keep: timedelta = timedelta(minutes=5)
 

@@ -244,7 +244,7 @@ def _errors_of(path: Path) -> Iterator[None]:
         raise BaselineError(msg) from error
     except pa.ArrowException as error:
         if "Empty CSV file" in str(error):
-            msg = f"{path}: is empty; a CSV file needs a header and rows"
+            msg = f"{path}: holds no rows; a CSV file needs a header and rows"
         else:
             msg = f"{path}: cannot be read: {_line(error)}; mend the file"
         raise BaselineError(msg) from error
@@ -252,7 +252,8 @@ def _errors_of(path: Path) -> Iterator[None]:
 
 def _line(error: BaseException) -> str:
     """Write an error's first line, bounded: pyarrow quotes whole rows."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^CSV parse error: Row #(\d+)", r"line \1", line)[:200]
 
 
 def _is_number(text: str) -> bool:
