@@ -8,7 +8,7 @@ Weaver's semantic-convention files (groups of attributes, metrics and events bes
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from windvane import semconv
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["page", "registry"]
 
-_STABILITY = "development"
+_STABILITY: Final = "development"
+
+_REGISTRY_NAME: Final = "windvane/schemas"
+"""Weaver identifies a registry by an address and takes no URN; without a scheme it is a mere name to it."""
 
 
 def page() -> str:
@@ -95,7 +98,7 @@ def registry() -> dict[str, str]:
         "name: windvane",
         f"description: {_text('Observability of machine-learning models: inference without generation.')}",
         f"semconv_version: {semconv.VERSION}",
-        f"schema_base_url: {_text(semconv.SCHEMA_URL.removesuffix(semconv.VERSION))}",
+        f"schema_base_url: {_REGISTRY_NAME}",
     ]
     groups = [
         "groups:",

@@ -35,4 +35,6 @@ def main(root: Path = _ROOT) -> None:
 
 
 if __name__ == "__main__":
+    if not (_ROOT / "pyproject.toml").is_file():
+        sys.exit("generate: only a source tree holds generated files; `windvane rules render -o DIR` writes anywhere")
     main()

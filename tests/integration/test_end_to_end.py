@@ -63,7 +63,7 @@ class Run:
         ]
 
 
-def recorded(stack: Stack, name: str, seconds: int = 20) -> dict[tuple[float, str], float]:
+def recorded(stack: Stack, name: str, seconds: int = 5) -> dict[tuple[float, str], float]:
     """Samples of a recorded series of `distance` by time and bin."""
     answer = httpx.get(
         f"{stack.prometheus_url}/api/v1/query", params={"query": f"{name}{DISTANCE}[{seconds}s]"}, timeout=30
@@ -140,13 +140,14 @@ def play(run: Run, baseline: windvane.Baseline, report: Path) -> None:
     total = f"sum({semconv.FEATURE_OBSERVATIONS.prometheus_name}{DISTANCE})"
     wait_for(lambda: [s for s in stack.query(total) if s.value > 100], 30, "the first metrics")
     run.tell(mode="broken")
+    broken_since = time.monotonic()
     stack.stop("otelcol")
     time.sleep(3)
     stack.start("otelcol")
     wait_for(lambda: run.alert("MLFeatureDrift") and run.alert("MLFeatureBroken"), 90, "both alerts")
 
-    # The window has held broken rows alone for a while when a minute and the rate's window have passed.
-    time.sleep(max(0.0, 68 - 20))
+    # From then on the windows of a minute and of the rate hold broken rows alone.
+    time.sleep(max(0.0, broken_since + 75 - time.monotonic()))
     counts = recorded(stack, "ml_model_feature_bin:ml_feature_observations:increase1h")
     values = recorded(stack, "ml_model_feature:ml_feature_psi:1h")
     times = sorted({at for at, _ in values} & {at for at, _ in counts})

@@ -33,7 +33,7 @@ def promtool(request: pytest.FixtureRequest) -> Callable[..., str]:
     binary = stack.ensure([request.param])[request.param]
 
     def run(*arguments: object, succeeds: bool = True) -> str:
-        command = [binary, *map(str, arguments)]
+        command: list[str] = [str(binary), *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)  # noqa: S603 - promtool
         output = done.stdout + done.stderr
         assert (done.returncode == 0) is succeeds, output
@@ -73,6 +73,7 @@ def evaluate(promtool: Callable[..., str], tmp_path: Path) -> Callable[..., str]
         }
         path = tmp_path / "case.test.yml"
         path.write_text(yaml.safe_dump(test, width=10_000))
-        return promtool("test", "rules", path)
+        output: str = promtool("test", "rules", path)
+        return output
 
     return run

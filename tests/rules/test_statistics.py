@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import pytest
@@ -26,7 +26,8 @@ CATEGORIES = ("c00", "c01", "c02")
 EDGES = (semconv.BIN_NULL, semconv.BIN_OTHER)
 
 # Live rows per minute and reference rows, by bin; None where the bin has no series on that side.
-FEATURES: dict[str, dict[str, tuple[int | None, int | None]]] = {
+Feature: TypeAlias = dict[str, tuple[int | None, int | None]]
+FEATURES: dict[str, Feature] = {
     "even": dict.fromkeys(NUMERIC, (7, 1000)) | dict.fromkeys(EDGES, (0, 0)),
     "shifted": {label: (i * i, 800 - 20 * i) for i, label in enumerate(NUMERIC)} | {"null": (9, 31), "other": (0, 0)},
     "slight": {label: (20 + i % 2, 500) for i, label in enumerate(NUMERIC)} | {"null": (0, 3), "other": (1, 0)},
@@ -38,7 +39,7 @@ FEATURES: dict[str, dict[str, tuple[int | None, int | None]]] = {
 DISPERSION = {"slight": 2.5}
 
 
-def _series(features: dict[str, dict[str, tuple[int | None, int | None]]]) -> dict[str, str]:
+def _series(features: dict[str, Feature]) -> dict[str, str]:
     series = {}
     for feature, bins in features.items():
         for label, (live, reference) in bins.items():
@@ -64,7 +65,7 @@ def _series(features: dict[str, dict[str, tuple[int | None, int | None]]]) -> di
     return series
 
 
-def _counts(bins: dict[str, tuple[int | None, int | None]], minutes: int) -> tuple[NDArray[np.float64], ...]:
+def _counts(bins: Feature, minutes: int) -> tuple[NDArray[np.float64], ...]:
     live = np.array([minutes * (live or 0) for live, _ in bins.values()], dtype=float)
     reference = np.array([reference or 0 for _, reference in bins.values()], dtype=float)
     return live, reference
@@ -94,7 +95,7 @@ def _expected(feature: str, minutes: int) -> dict[str, float]:
 
 def _expectations(window: Window, minutes: int) -> dict[str, float]:
     series = DriftSeries(window)
-    expectations = {}
+    expectations: dict[str, float] = {}
     for feature, bins in FEATURES.items():
         at = f'{{ml_feature_name="{feature}",ml_feature_role="input"}}'
         expected = _expected(feature, minutes)

@@ -232,7 +232,7 @@ def ensure(names: Iterable[str], *, log: Log = lambda _line: None) -> dict[str, 
 
 def version_of(program: Path) -> Version:
     """Ask a program for its version; empty where it does not tell one."""
-    match = re.search(r"\bv?(\d+)\.(\d+)(?:\.(\d+))?", _ask(program, "--version"))
+    match = re.search(r"\bversion v?(\d+)\.(\d+)(?:\.(\d+))?", _ask(program, "--version"))
     return tuple(int(part) for part in match.groups() if part is not None) if match else ()
 
 

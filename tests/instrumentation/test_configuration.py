@@ -1,0 +1,206 @@
+"""Setting up OpenTelemetry, and the end of a process; each in a process of its own, since providers are global."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from windvane import semconv
+
+if TYPE_CHECKING:
+    from receivers import OtlpReceiver
+
+PREAMBLE = """
+import os, sys, threading, time
+import numpy as np
+import windvane
+from opentelemetry import metrics, trace
+
+def make_model(name="m"):
+    frame = {"x": np.arange(1000.0), "y": np.arange(1000.0)}
+    baseline = windvane.Baseline.from_frame(frame, model=name, version="1", output="y")
+    return windvane.Model(name, version="1", baseline=baseline)
+"""
+
+
+def run(code: str, endpoint: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+    if endpoint:
+        variables["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", PREAMBLE + textwrap.dedent(code)],
+        env={**variables, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def counted(otlp: OtlpReceiver, feature: str = "x") -> float:
+    points = otlp.points(semconv.FEATURE_OBSERVATIONS.name, **{semconv.FEATURE_NAME.name: feature})
+    return sum(value for _, value in points)
+
+
+PREDICT = """
+    predict = make_model().predict(lambda rows: [1.0] * len(rows))
+    for _ in range(100):
+        predict([{"x": 5.0}, {"x": 7.0}])
+"""
+
+
+def test_a_service_without_opentelemetry_gets_it_from_the_environment(otlp: OtlpReceiver) -> None:
+    """After configure, spans and both kinds of metrics arrive by the time the process has ended."""
+    done = run(f"windvane.configure()\n{textwrap.dedent(PREDICT)}", otlp.endpoint, OTEL_SERVICE_NAME="svc")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert counted(otlp) == 200
+    assert counted(otlp, "y") == 200
+    assert len(otlp.spans()) == 100
+    assert sum(value for _, value in otlp.points(semconv.PREDICTION_ROWS.name)) == 200
+
+
+def test_the_providers_of_the_host_are_kept(otlp: OtlpReceiver) -> None:
+    """Configure replaces nothing, and a second call adds nothing."""
+    done = run(
+        """
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.trace import TracerProvider
+        tracers, meters = TracerProvider(), MeterProvider()
+        trace.set_tracer_provider(tracers)
+        metrics.set_meter_provider(meters)
+        windvane.configure()
+        windvane.configure()
+        assert trace.get_tracer_provider() is tracers
+        assert metrics.get_meter_provider() is meters
+        """,
+        otlp.endpoint,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_providers_may_be_set_after_the_model_is_declared(otlp: OtlpReceiver) -> None:
+    """A model declared at import time works with providers that the host sets later."""
+    done = run(
+        """
+        predict = make_model().predict(lambda rows: 1.0)
+        time.sleep(1.5)
+        windvane.configure()
+        predict({"x": 5.0})
+        """,
+        otlp.endpoint,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert counted(otlp) == 1
+    assert len(otlp.spans()) == 1
+
+
+def test_without_providers_nothing_is_sent(otlp: OtlpReceiver) -> None:
+    """A process that has set up nothing opens no connection."""
+    done = run(PREDICT, otlp.endpoint)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert otlp.raw == []
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"}],
+    ids=["disabled", "no exporters"],
+)
+def test_telemetry_can_be_turned_off(otlp: OtlpReceiver, variables: dict[str, str]) -> None:
+    """The standard switches turn everything off."""
+    done = run(f"windvane.configure()\n{textwrap.dedent(PREDICT)}", otlp.endpoint, **variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert otlp.raw == []
+
+
+def test_an_unknown_protocol_is_refused_by_name() -> None:
+    """Configure names the variable and what would be right."""
+    done = run("windvane.configure()", OTEL_EXPORTER_OTLP_PROTOCOL="http/json")
+    assert done.returncode == 1
+    assert "OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json' is not spoken here; use grpc or http/protobuf" in done.stderr
+
+
+def test_a_dead_collector_delays_no_call_and_the_end_by_five_seconds_at_most() -> None:
+    """Calls return at once, and the process ends within its deadline."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    begin = time.monotonic()
+    done = run(
+        f"""
+        windvane.configure()
+        {textwrap.indent(textwrap.dedent(PREDICT), " " * 8).strip()}
+        begin = time.monotonic()
+        predict({{"x": 5.0}})
+        assert time.monotonic() - begin < 1
+        """,
+        f"http://127.0.0.1:{port}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert time.monotonic() - begin < 12  # five seconds of it for the end; the rest is the start on a slow machine
+
+
+def test_a_flush_gives_up_at_its_timeout() -> None:
+    """A Collector that takes connections and never answers costs a flush its timeout and no more."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = run(
+            """
+            windvane.configure()
+            make_model().predict(lambda rows: 1.0)({"x": 5.0})
+            begin = time.monotonic()
+            assert windvane.flush(1.0) is False
+            assert time.monotonic() - begin < 2
+            os._exit(0)
+            """,
+            f"http://127.0.0.1:{silent.getsockname()[1]}",
+        )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_child_processes_count_for_themselves(otlp: OtlpReceiver, tmp_path: object, method: str) -> None:
+    """What a parent counted before a fork is counted once, under the parent's instance id."""
+    script = f"""{PREAMBLE}
+import multiprocessing
+
+windvane.configure()
+predict = make_model().predict(lambda rows: [1.0] * len(rows))
+
+def work():
+    for _ in range(50):
+        predict([{{"x": 5.0}}, {{"x": 7.0}}])
+    assert windvane.flush(10)
+
+if __name__ == "__main__":
+    for _ in range(10):
+        predict({{"x": 1.0}})
+    assert windvane.flush(10)
+    context = multiprocessing.get_context("{method}")
+    children = [context.Process(target=work) for _ in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+        assert child.exitcode == 0
+"""
+    path = f"{tmp_path}/main.py"
+    with open(path, "w") as file:
+        file.write(script)
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+    done = subprocess.run(
+        [sys.executable, path],
+        env={**variables, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.endpoint},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert counted(otlp) == 10 + 2 * 100
