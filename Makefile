@@ -28,7 +28,7 @@ demo: setup ## Show it on real parts and real flights; options through ARGS="--o
 
 test: stack ## Run every test; options through ARGS="-k name"
 	$(BIN)/coverage erase
-	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest --numprocesses=3 --cov --cov-report=term $(ARGS)
 
 lint: setup ## Check style and types
 	$(BIN)/ruff check .

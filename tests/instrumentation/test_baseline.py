@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 KINDS = semconv.VIOLATION_KIND.values  # noqa: PD011 - no pandas object
 
 
-def built(frame: Any, **options: Any) -> Baseline:  # noqa: ANN401 - whatever from_frame takes
+def built(frame: Any, **options: Any) -> Baseline:
     """Make a baseline of the model m, version 1."""
     return Baseline.from_frame(frame, **{"model": "m", "version": "1", **options})
 
@@ -458,7 +458,7 @@ def test_data_or_option_that_cannot_be_used_is_refused(data: object, options: di
 
 
 @pytest.mark.parametrize("check", [check_model_name, check_model_version])
-def test_names_of_models_are_checked(check: Any) -> None:  # noqa: ANN401 - either check
+def test_names_of_models_are_checked(check: Any) -> None:
     """Names that labels, paths and URLs can carry are returned, others are refused."""
     for good in ("m", "flight-delay", "team/model_2.1", "3", "x" * 128):
         assert check(good) == good
@@ -518,7 +518,7 @@ def test_identity_is_of_the_content_alone(frame: pd.DataFrame, baseline: Baselin
     assert built(changed).id != built(frame).id
 
 
-def corrupted(document: Any, path: tuple[Any, ...], value: object) -> Any:  # noqa: ANN401 - any JSON
+def corrupted(document: Any, path: tuple[Any, ...], value: object) -> Any:
     """Copy a document with one value replaced."""
     document = json.loads(json.dumps(document))
     place = document
@@ -662,7 +662,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:  # noqa: ANN401 - any JSON
+def places(document: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """List the paths of all values in a document."""
     found = [path] if path else []
     if isinstance(document, list):
@@ -715,7 +715,7 @@ def test_reading_a_baseline_imports_neither_pandas_nor_the_builder(baseline: Bas
         "import sys; from windvane.baseline import Baseline; Baseline.load(sys.argv[1]); "
         "print(*sorted({'pandas', 'pyarrow', 'windvane._baseline_builder'} & set(sys.modules)))"
     )
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "b.json")], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == ""

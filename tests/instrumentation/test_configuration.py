@@ -15,6 +15,8 @@ import pytest
 from windvane import semconv
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from receivers import OtlpReceiver
 
 PREAMBLE = """
@@ -165,7 +167,7 @@ def test_a_flush_gives_up_at_its_timeout() -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_child_processes_count_for_themselves(otlp: OtlpReceiver, tmp_path: object, method: str) -> None:
+def test_child_processes_count_for_themselves(otlp: OtlpReceiver, tmp_path: Path, method: str) -> None:
     """What a parent counted before a fork is counted once, under the parent's instance id."""
     script = f"""{PREAMBLE}
 import multiprocessing
@@ -190,9 +192,8 @@ if __name__ == "__main__":
         child.join()
         assert child.exitcode == 0
 """
-    path = f"{tmp_path}/main.py"
-    with open(path, "w") as file:
-        file.write(script)
+    path = tmp_path / "main.py"
+    path.write_text(script)
     variables = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
     done = subprocess.run(
         [sys.executable, path],

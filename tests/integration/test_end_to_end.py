@@ -42,7 +42,9 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
 class Run:
     """One run of everything: the stack, the service and what was received."""
 
-    def __init__(self, stack: Stack, traces: OtlpReceiver, hooks: WebhookReceiver, service: subprocess.Popen[str]):
+    def __init__(
+        self, stack: Stack, traces: OtlpReceiver, hooks: WebhookReceiver, service: subprocess.Popen[str]
+    ) -> None:
         self.stack = stack
         self.traces = traces
         self.hooks = hooks
@@ -83,7 +85,10 @@ def psi(live: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
     return float(((p - q) * np.log(p / q)).sum())
 
 
-@pytest.fixture(scope="module", params=["prometheus", "prometheus-2"])
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("prometheus", "prometheus-2")],
+)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Play the story once: sound traffic, then broken, with a restart of the Collector in between."""
     folder = tmp_path_factory.mktemp("run")

@@ -52,7 +52,7 @@ def run(*arguments: str | Path) -> int:
     return 0
 
 
-def build_text(tmp_path: Path, text: str | bytes, **options: Any) -> tuple[Baseline, tuple[str, ...]]:  # noqa: ANN401 - options of any type
+def build_text(tmp_path: Path, text: str | bytes, **options: Any) -> tuple[Baseline, tuple[str, ...]]:
     """Make a baseline of the text of one CSV file."""
     path = tmp_path / "data.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -324,7 +324,7 @@ def test_progress_reaches_the_size_in_each_pass(csv: Path, tmp_path: Path) -> No
     data = DataFiles([csv, parquet], exclude=["time_hour"])
     read: list[int] = []
 
-    def on_pass(number: int) -> Any:  # noqa: ANN401 - a callable
+    def on_pass(number: int) -> Any:
         assert number == len(read) + 1
         read.append(0)
 
@@ -354,6 +354,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
             stream.write("x,y,z\n")
             for _ in range(times):
                 stream.write(rows)
-        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)  # noqa: S603 - our own interpreter
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
     assert peaks[1] < peaks[0] + 60

@@ -34,7 +34,7 @@ def promtool(request: pytest.FixtureRequest) -> Callable[..., str]:
 
     def run(*arguments: object, succeeds: bool = True) -> str:
         command: list[str] = [str(binary), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)  # noqa: S603 - promtool
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
         output = done.stdout + done.stderr
         assert (done.returncode == 0) is succeeds, output
         return output

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -23,6 +22,7 @@ from windvane_processors.stack.config import collector_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -45,13 +45,7 @@ def program(folder: Path, name: str, *, version: str = "", components: str = "")
     """Write a program that tells these, and nothing else."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / name
-    script = f"""\
-        #!/bin/sh
-        [ "$1" = --version ] && echo '{version}'
-        [ "$1" = components ] && echo '{components}'
-        exit 0
-        """
-    file.write_text(textwrap.dedent(script))
+    file.write_text(f"#!/bin/sh\ncase $1 in\n--version) echo '{version}';;\ncomponents) echo '{components}';;\nesac\n")
     file.chmod(0o755)
     return file
 
@@ -126,9 +120,7 @@ def test_collector_on_path_must_have_every_component_of_the_configurations(cache
         "extensions": ["file_storage", "health_check"],
     }
     told = {kind: [{"name": name} for name in values] for kind, values in names.items()}
-    whole = program(
-        path, "otelcol-contrib", version="otelcol-contrib version 0.165.0", components=yaml.safe_dump(told)
-    )
+    whole = program(path, "otelcol-contrib", version="otelcol-contrib version 0.165.0", components=yaml.safe_dump(told))
     assert find("otelcol") == whole
     del told["exporters"][-1]
     program(path, "otelcol-contrib", version="otelcol-contrib version 0.165.0", components=yaml.safe_dump(told))
@@ -235,7 +227,8 @@ def test_interrupted_build_leaves_no_half_program(
         process.wait()
         for name in ("compiler", "builder"):
             for file in cache.glob(f"*/{name}"):
-                os.kill(int(file.read_text()), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(file.read_text()), signal.SIGKILL)
     monkeypatch.setitem(BINARIES, "toy", toy(lambda build: program(build.out, "toy") and None))
     assert find("toy") is None
     assert ensure(["toy"])["toy"].read_text().startswith("#!/bin/sh")

@@ -70,14 +70,15 @@ def list_(*, as_json: bool) -> None:
 
 
 @command.command()
-def run() -> None:
-    """Run the stack with the generated rules at the well-known ports on loopback, until Ctrl-C."""
+@click.option("--free-ports", is_flag=True, help="Listen on free ports instead of the well-known ones.")
+def run(*, free_ports: bool) -> None:
+    """Run the stack with the generated rules on loopback, until Ctrl-C."""
     signal.signal(signal.SIGTERM, _interrupt)
     rules = {path.name: path.read_text() for path in sorted((generated() / "rules").glob("*.yml"))}
     try:
         with _progress() as log:
             ensure(_TO_RUN, log=log)
-        with Stack(rules=rules, ports=Ports()) as stack:
+        with Stack(rules=rules, ports=None if free_ports else Ports()) as stack:
             click.echo(f"OTLP          {stack.otlp_http} (HTTP), {stack.otlp_grpc} (gRPC)")
             click.echo(f"Prometheus    {stack.prometheus_url}")
             click.echo(f"Alertmanager  {stack.alertmanager_url}")

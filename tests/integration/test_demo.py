@@ -1,0 +1,88 @@
+"""The demo tells its story to the end and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(400), pytest.mark.xdist_group("demo")]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "windvane", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ,
+    )
+
+
+def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def wait_until_gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert alive == []
+
+
+def test_both_alerts_reach_their_owner_and_resolve() -> None:
+    """`demo --once --json` ends with 0 after a ticket and a page were delivered as the owner declared, and resolved."""
+    process = start("--once", "--json")
+    try:
+        steps: list[dict[str, Any]] = []
+        processes: list[psutil.Process] = []
+        assert process.stdout is not None
+        for line in process.stdout:
+            steps.append(json.loads(line))
+            processes.extend(family(process))
+        assert process.wait(60) == 0, steps
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    at = {step["name"]: step["seconds"] for step in reversed(steps)}
+    assert at["metrics"] < 30 + at["trained"]
+    assert at["done"] < 240
+    told = [step["facts"] for step in steps if step["name"] == "delivered"]
+    ticket = next(f for f in told if f["labels"].get("ml_feature_name") == "distance")
+    assert (ticket["receiver"], ticket["labels"]["severity"]) == ("arrivals-channel", "ticket")
+    page = next(f for f in told if f["labels"]["severity"] == "page")
+    assert page["receiver"] == "arrivals-oncall"
+    assert page["runbook_url"].startswith("https://")
+    assert steps[-1]["facts"] == {"ok": True}
+    assert processes
+    wait_until_gone(processes)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_early_end_leaves_no_process_behind(how: signal.Signals) -> None:
+    """Ctrl-C, a termination and even a kill of the demo end everything it started."""
+    process = start("--json")
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if json.loads(line)["name"] == "metrics":
+                break
+        processes = family(process)
+        assert len(processes) >= 4
+        process.send_signal(how)
+        begin = time.monotonic()
+        process.wait(30)
+        assert time.monotonic() - begin < 20
+        wait_until_gone(processes)
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
