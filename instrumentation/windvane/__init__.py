@@ -9,7 +9,8 @@ from windvane.baseline import Baseline
 from windvane.configuration import configure
 from windvane.declaration import Objectives, Owner
 from windvane.errors import BaselineError, DeclarationError, StackError, WindvaneError
-from windvane.model import Model, Prediction
+from windvane.model import Model
+from windvane.prediction import Prediction
 
 __all__ = [
     "Baseline",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,12 @@ __all__ = ["Capture", "Snapshot", "UnsupportedError", "capture_output"]
 
 Column: TypeAlias = "NDArray[Any] | Sequence[object]"
 
+Snapshot: TypeAlias = tuple[str, Any, int]
+"""Rows of one call: their kind (`tuples`, `array` or `frame`), the content, and how many they are.
+
+Tuples have the values in the order of the features. A plain tuple, since one is made in every call.
+"""
+
 _SCALARS: Final = (str, int, float, bool, np.generic, type(None))
 _TABLE_DIMENSIONS: Final = 2
 
@@ -30,29 +36,18 @@ class UnsupportedError(TypeError):
     """The value is of a shape that windvane cannot read; only its type is named, never its content."""
 
 
-class Snapshot(NamedTuple):
-    """Rows of one call.
-
-    Attributes:
-        kind: the method that turns the content into columns.
-        content: tuples of values in the order of the features, a 2-D array or a data frame.
-        rows: number of rows.
-    """
-
-    kind: str
-    content: Any
-    rows: int
-
-
 class Capture:
     """Takes snapshots of the features of one model.
 
     Args:
         features: the features to take, in the order in which columns are given back.
         array_columns: names of the columns of a 2-D array, in its order; holds every feature.
+
+    Attributes:
+        row_values: how many values a row holds, its output included.
     """
 
-    __slots__ = ("_features", "_positions", "_values")
+    __slots__ = ("_features", "_positions", "_values", "row_values")
 
     def __init__(self, features: Sequence[str], array_columns: Sequence[str]) -> None:
         """Prepare the look-ups."""
@@ -60,6 +55,7 @@ class Capture:
         position = {name: i for i, name in enumerate(array_columns)}
         self._positions = tuple(position[name] for name in self._features)
         self._values = _values_of(self._features)
+        self.row_values = len(self._features) + 1
 
     def snapshot(self, rows: object) -> Snapshot:
         """Take a snapshot.
@@ -71,41 +67,37 @@ class Capture:
             UnsupportedError: `rows` is something else, or an array with too few columns.
         """
         if isinstance(rows, dict):
-            return Snapshot("tuples", (self._values(rows),), 1)
+            return "tuples", (self._values(rows),), 1
         if isinstance(rows, list | tuple):
-            return Snapshot("tuples", list(map(self._values, rows)), len(rows))
+            return "tuples", list(map(self._values, rows)), len(rows)
         if isinstance(rows, np.ndarray):
             if rows.ndim != _TABLE_DIMENSIONS or (self._positions and rows.shape[1] <= max(self._positions)):
                 raise UnsupportedError
-            return Snapshot("array", rows.copy() if self._features else None, rows.shape[0])
+            return "array", rows.copy() if self._features else None, rows.shape[0]
         if _is_frame(rows):
-            return Snapshot("frame", _copy_frame(rows) if self._features else None, len(rows))  # type: ignore[arg-type]
+            return "frame", _copy_frame(rows) if self._features else None, len(rows)  # type: ignore[arg-type]
         if isinstance(rows, Mapping):
-            return Snapshot("tuples", (self._values(rows),), 1)
+            return "tuples", (self._values(rows),), 1
         raise UnsupportedError
-
-    @property
-    def width(self) -> int:
-        """Number of features."""
-        return len(self._features)
 
     def columns(self, snapshot: Snapshot) -> Iterator[Column | None]:
         """Give the columns of a snapshot with at least one row, in the order of the features.
 
         A column that cannot be read (a name that stands over several columns of a frame) is None.
         """
-        if snapshot.kind == "tuples":
-            yield from zip(*snapshot.content, strict=True)
-        elif snapshot.kind == "array":
+        kind, content, rows = snapshot
+        if kind == "tuples":
+            yield from zip(*content, strict=True)
+        elif kind == "array":
             for position in self._positions:
-                yield snapshot.content[:, position]
+                yield content[:, position]
         else:
-            present = set(snapshot.content.columns)
+            present = set(content.columns)
             for name in self._features:
                 if name not in present:
-                    yield [None] * snapshot.rows
+                    yield [None] * rows
                     continue
-                column = snapshot.content[name]
+                column = content[name]
                 yield column.to_numpy() if column.ndim == 1 else None
 
 

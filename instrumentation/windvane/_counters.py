@@ -72,6 +72,7 @@ class ModelCounters:
         self.model = {semconv.MODEL_NAME.name: name, semconv.MODEL_VERSION.name: version}
         self.labels = {**self.model, **({semconv.MODEL_VARIANT.name: variant} if variant else {})}
         self.span_name = f"predict {name}"
+        self.span_attributes = {**self.labels, semconv.PREDICTION_ROW_COUNT.name: 1}
         self.active: deque[None] = deque()
         inputs = baseline.inputs if baseline else ()
         self._inputs = [_FeatureCounter(feature, self.model) for feature in inputs]
@@ -94,6 +95,12 @@ class ModelCounters:
     def takes_output(self) -> bool:
         """Whether the baseline has an output to compare with."""
         return self._output is not None
+
+    def duration_labels(self, error_type: str | None) -> dict[str, Any]:
+        """Return the labels of a call's duration."""
+        if error_type is None:
+            return self.labels
+        return {**self.labels, semconv.ERROR_TYPE.name: error_type}
 
     def observe_inputs(self, columns: Iterable[Column | None]) -> int:
         """Count the columns of the inputs, in the order of the baseline; return how many could not be read."""

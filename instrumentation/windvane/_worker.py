@@ -6,16 +6,16 @@ import logging
 import threading
 import time
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from windvane import _instruments
-from windvane._capture import Snapshot
 
 if TYPE_CHECKING:
-    from windvane._capture import Capture, Column
+    from windvane._capture import Capture, Column, Snapshot
     from windvane._counters import ModelCounters
+    from windvane.prediction import Prediction
 
-__all__ = ["MAX_QUEUED_VALUES", "Record", "Worker"]
+__all__ = ["MAX_QUEUED_VALUES", "Worker", "lost"]
 
 MAX_QUEUED_VALUES: Final = 2_000_000
 """Values that may wait; what comes on top is dropped and counted. One larger call is taken while nothing waits."""
@@ -24,22 +24,6 @@ _DRAIN_INTERVAL: Final = 0.1
 """Seconds between two drains; a queue that fills up wakes the worker sooner."""
 
 _logger = logging.getLogger("windvane")
-
-
-class Record(NamedTuple):
-    """One call, as the worker needs it."""
-
-    counters: ModelCounters
-    capture: Capture
-    snapshot: Snapshot | None
-    output: Column | None
-    queued_at: float
-
-    @property
-    def values(self) -> int:
-        """Upper estimate of the values held, so that memory is bounded and not the number of calls."""
-        rows = self.snapshot.rows if self.snapshot else 0
-        return 1 + rows * (self.capture.width + 1)
 
 
 class Worker:
@@ -52,7 +36,7 @@ class Worker:
     def reset(self) -> None:
         """Begin anew: what a forked child inherits belongs to its parent."""
         self._lock = threading.Lock()
-        self._queue: deque[Record] = deque()
+        self._queue: deque[Prediction] = deque()
         self._queued_values = 0
         self._wake = threading.Event()
         self._idle = threading.Condition(self._lock)
@@ -64,21 +48,25 @@ class Worker:
     def queued_rows(self) -> int:
         """Rows that wait."""
         with self._lock:
-            return sum(record.snapshot.rows for record in self._queue if record.snapshot)
+            return sum(call.snapshot[2] for call in self._queue if call.snapshot is not None)
 
-    def submit(self, record: Record) -> None:
-        """Queue a record, or drop and count it where the queue is full; never waits."""
-        values = record.values
+    def submit(self, call: Prediction) -> None:
+        """Queue a call; never waits.
+
+        Where the queue is full its values are dropped and counted; its duration is recorded all the same.
+        """
+        # An upper estimate of the values held, so that memory is bounded and not the number of calls.
+        values = 1 if call.snapshot is None else 1 + call.snapshot[2] * call.capture.row_values
+        call.queued_at = time.monotonic()
         with self._lock:
             queued = self._queued_values
-            if queued and queued + values > MAX_QUEUED_VALUES:
-                fits = False
-            else:
-                fits = True
+            fits = not queued or queued + values <= MAX_QUEUED_VALUES
+            if fits:
                 self._queued_values = queued + values
-                self._queue.append(record)
+                self._queue.append(call)
         if not fits:
-            lost(record.counters, "queue_full")
+            _record_duration(call)
+            lost(call.counters, "queue_full")
             return
         if self._thread is None:
             self._start()
@@ -104,17 +92,17 @@ class Worker:
             self._wake.wait(_DRAIN_INTERVAL)
             self._wake.clear()
             with self._lock:
-                records = list(self._queue)
-                self._queue.clear()
+                calls, self._queue = self._queue, deque()
                 self._queued_values = 0
-                self._busy = bool(records)
-            if records:
-                self.lag = time.monotonic() - records[0].queued_at
+                self._busy = bool(calls)
+            if calls:
+                self.lag = time.monotonic() - calls[0].queued_at
                 try:
-                    _count(records)
+                    _count(calls)
                 except Exception:  # noqa: BLE001 - the thread must outlive any fault
-                    for record in records:
-                        lost(record.counters, "internal_error")
+                    for call in calls:
+                        lost(call.counters, "internal_error")
+                del calls
                 with self._idle:
                     self._busy = False
                     self._idle.notify_all()
@@ -127,17 +115,29 @@ def lost(counters: ModelCounters, reason: str) -> None:
         _logger.warning("%s %s: records are lost (%s); logged once, counted from now on", name, version, reason)
 
 
-def _count(records: list[Record]) -> None:
-    by_model: defaultdict[ModelCounters, list[Record]] = defaultdict(list)
-    for record in records:
-        by_model[record.counters].append(record)
+def _record_duration(call: Prediction) -> None:
+    labels = call.counters.duration_labels(call.error_type)
+    # Under the call's own context, so that the exemplar leads to its span.
+    _instruments.duration.record(call.seconds, labels, call.context)
+
+
+def _count(calls: deque[Prediction]) -> None:
+    by_model: defaultdict[ModelCounters, list[Prediction]] = defaultdict(list)
+    for call in calls:
+        by_model[call.counters].append(call)
     for counters, group in by_model.items():
+        for call in group:
+            try:
+                _record_duration(call)
+            except Exception:  # noqa: BLE001 - one call must not take the others with it
+                lost(counters, "internal_error")
         for capture, snapshot in _merged(group):
             try:
-                _instruments.rows.add(snapshot.rows, counters.labels)
-                if snapshot.rows and counters.observe_inputs(capture.columns(snapshot)):
+                rows = snapshot[2]
+                _instruments.rows.add(rows, counters.labels)
+                if rows and counters.observe_inputs(capture.columns(snapshot)):
                     lost(counters, "unsupported_input")
-            except Exception:  # noqa: BLE001 - one batch must not take the others with it
+            except Exception:  # noqa: BLE001 - as above
                 lost(counters, "processing_failed")
         for output in _merged_outputs(group):
             try:
@@ -146,26 +146,27 @@ def _count(records: list[Record]) -> None:
                 lost(counters, "processing_failed")
 
 
-def _merged(records: list[Record]) -> list[tuple[Capture, Snapshot]]:
+def _merged(calls: list[Prediction]) -> list[tuple[Capture, Snapshot]]:
     """Join the small snapshots of rows into one, since counting has a price per column and batch."""
     tuples: defaultdict[Capture, list[tuple[object, ...]]] = defaultdict(list)
     merged: list[tuple[Capture, Snapshot]] = []
-    for record in records:
-        if record.snapshot is None:
+    for call in calls:
+        if call.snapshot is None:
             continue
-        if record.snapshot.kind == "tuples":
-            tuples[record.capture].extend(record.snapshot.content)
+        kind, content, _ = call.snapshot
+        if kind == "tuples":
+            tuples[call.capture].extend(content)
         else:
-            merged.append((record.capture, record.snapshot))
-    return [*((c, Snapshot("tuples", rows, len(rows))) for c, rows in tuples.items()), *merged]
+            merged.append((call.capture, call.snapshot))
+    return [*((capture, ("tuples", rows, len(rows))) for capture, rows in tuples.items()), *merged]
 
 
-def _merged_outputs(records: list[Record]) -> list[Column]:
+def _merged_outputs(calls: list[Prediction]) -> list[Column]:
     small: list[object] = []
     outputs: list[Column] = []
-    for record in records:
-        if isinstance(record.output, tuple | list):
-            small.extend(record.output)
-        elif record.output is not None:
-            outputs.append(record.output)
+    for call in calls:
+        if isinstance(call.captured_output, tuple | list):
+            small.extend(call.captured_output)
+        elif call.captured_output is not None:
+            outputs.append(call.captured_output)
     return [small, *outputs] if small else outputs

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
 
-from opentelemetry import context, trace
-from opentelemetry.trace import StatusCode
-
-from windvane import _runtime, semconv
-from windvane._capture import Capture, Snapshot, UnsupportedError, capture_output
+from windvane import _runtime
+from windvane._capture import Capture
 from windvane._counters import ModelCounters
-from windvane._instruments import duration, tracer
-from windvane._worker import Record, lost
 from windvane.baseline import Baseline, check_model_name, check_model_version
 from windvane.declaration import Objectives, Owner, check_text, did_you_mean
 from windvane.errors import DeclarationError
+from windvane.prediction import Prediction
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
-__all__ = ["Model", "Prediction"]
+__all__ = ["Model"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_UNSET: Final = object()
 _PARAMETERS_BY_POSITION: Final = frozenset(
     {
         inspect.Parameter.POSITIONAL_ONLY,
@@ -38,101 +31,6 @@ _PARAMETERS_BY_POSITION: Final = frozenset(
         inspect.Parameter.VAR_POSITIONAL,
     }
 )
-
-
-class Prediction:
-    """One call under way, as a context manager.
-
-    Attributes:
-        output: what the model answered; set it before the block ends.
-    """
-
-    __slots__ = ("_capture", "_counters", "_snapshot", "_span", "_start", "_token", "output")
-
-    output: object
-
-    def __init__(self, counters: ModelCounters, capture: Capture, rows: object) -> None:
-        """Take the snapshot; the clock starts on entry."""
-        self._counters = counters
-        self._capture = capture
-        self._snapshot: Snapshot | None = None
-        try:
-            self._snapshot = capture.snapshot(rows)
-        except UnsupportedError:
-            lost(counters, "unsupported_input")
-        except Exception:  # noqa: BLE001 - an object of the caller's may raise anything
-            lost(counters, "capture_failed")
-        self._span: trace.Span | None = None
-        self._token: Any = None
-        self.output = _UNSET
-
-    def __enter__(self) -> Self:
-        """Start the span, under the caller's, and the clock."""
-        counters = self._counters
-        counters.active.append(None)
-        try:
-            span = tracer.start_span(counters.span_name, attributes=counters.labels)
-            self._token = context.attach(trace.set_span_in_context(span))
-            self._span = span
-        except Exception:  # noqa: BLE001 - telemetry is lost before the application is harmed
-            lost(counters, "internal_error")
-        self._start = time.perf_counter()
-        return self
-
-    def __exit__(
-        self, error_class: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
-        """Record the duration, end the span and queue the rest; an exception goes on to the caller."""
-        seconds = time.perf_counter() - self._start
-        counters = self._counters
-        try:
-            self._record(seconds, error_class)
-        except Exception:  # noqa: BLE001 - as above
-            lost(counters, "internal_error")
-        finally:
-            self._leave()
-        try:
-            self._submit(error_class)
-        except Exception:  # noqa: BLE001 - as above
-            lost(counters, "internal_error")
-
-    def _record(self, seconds: float, error_class: type[BaseException] | None) -> None:
-        labels = self._counters.labels
-        span = self._span
-        if error_class is not None:
-            error_type = f"{error_class.__module__}.{error_class.__qualname__}".removeprefix("builtins.")
-            labels = {**labels, semconv.ERROR_TYPE.name: error_type}
-            if span is not None:
-                # The message may hold a feature's value: only the type leaves the process.
-                span.set_attribute(semconv.ERROR_TYPE.name, error_type)
-                span.set_status(StatusCode.ERROR)
-        if span is not None and self._snapshot is not None and span.is_recording():
-            span.set_attribute(semconv.PREDICTION_ROW_COUNT.name, self._snapshot.rows)
-        # Inside the span's context, so that the histogram keeps an exemplar that leads to the trace.
-        duration.record(seconds, labels)
-
-    def _leave(self) -> None:
-        if self._counters.active:  # a fork within the call has emptied it
-            self._counters.active.pop()
-        if self._span is not None:
-            try:
-                context.detach(self._token)
-                self._span.end()
-            except Exception:  # noqa: BLE001 - a span processor of the host's may raise
-                lost(self._counters, "internal_error")
-
-    def _submit(self, error_class: type[BaseException] | None) -> None:
-        counters = self._counters
-        output = None
-        if error_class is None and counters.takes_output and self.output is not _UNSET:
-            try:
-                output = capture_output(self.output)
-            except UnsupportedError:
-                lost(counters, "unsupported_output")
-            except Exception:  # noqa: BLE001 - an object of the model's may raise anything
-                lost(counters, "capture_failed")
-        if self._snapshot is not None or output is not None:
-            _runtime.worker.submit(Record(counters, self._capture, self._snapshot, output, time.monotonic()))
 
 
 class Model:

@@ -50,6 +50,10 @@ def program(folder: Path, name: str, *, version: str = "", components: str = "")
     return file
 
 
+def make_toy(build: Build) -> None:
+    program(build.out, "toy")
+
+
 def toy(get: Callable[[Build], None]) -> Binary:
     return Binary(("toy",), (1,), (2,), Kit("toy", "1.0", "a moment", get, needs_go=False))
 
@@ -115,7 +119,7 @@ def test_collector_on_path_must_have_every_component_of_the_configurations(cache
     assert manifest["dist"]["version"] == BINARIES["otelcol"].kit.version
     names = {
         "receivers": ["otlp"],
-        "processors": ["memory_limiter", "transform"],
+        "processors": ["filter", "memory_limiter", "transform"],
         "exporters": ["debug", "otlp_http", "prometheus_remote_write"],
         "extensions": ["file_storage", "health_check"],
     }
@@ -190,7 +194,7 @@ def test_failed_build_leaves_nothing_and_tells_why(cache: Path, monkeypatch: pyt
     assert str(next(cache.glob("toy-*.log"))) in message
     assert find("toy") is None
     assert not list(cache.glob("building-*"))
-    monkeypatch.setitem(BINARIES, "toy", toy(lambda build: program(build.out, "toy") and None))
+    monkeypatch.setitem(BINARIES, "toy", toy(make_toy))
     assert ensure(["toy"])["toy"].is_file()
 
 
@@ -229,7 +233,7 @@ def test_interrupted_build_leaves_no_half_program(
             for file in cache.glob(f"*/{name}"):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(file.read_text()), signal.SIGKILL)
-    monkeypatch.setitem(BINARIES, "toy", toy(lambda build: program(build.out, "toy") and None))
+    monkeypatch.setitem(BINARIES, "toy", toy(make_toy))
     assert find("toy") is None
     assert ensure(["toy"])["toy"].read_text().startswith("#!/bin/sh")
     assert not list(cache.glob("building-*"))
@@ -257,6 +261,20 @@ def test_without_debian_the_older_line_must_be_on_path() -> None:
     """The message says so."""
     with pytest.raises(StackError, match=r"apt-get is missing.*put prometheus and promtool 2\.42 on PATH"):
         ensure(["prometheus-2"])
+
+
+def test_older_line_comes_out_of_debians_package(cache: Path, path: Path) -> None:
+    """A machine that has no list of packages yet gets one first; nothing is installed."""
+    tools = {
+        "apt-get": "case $1 in update) : > ../updated;; download) [ -e ../updated ] && : > p.deb;; *) exit 9;; esac",
+        "dpkg-deb": "[ $1 = -x ] && /bin/mkdir -p $3/usr/bin && : > $3/usr/bin/prometheus && : > $3/usr/bin/promtool",
+    }
+    for name, script in tools.items():
+        (path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (path / name).chmod(0o755)
+    found = ensure(["prometheus-2", "promtool-2"])
+    assert [file.name for file in found.values()] == ["prometheus", "promtool"]
+    assert all(file.is_file() and cache in file.parents for file in found.values())
 
 
 @pytest.mark.usefixtures("cache", "path")

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -29,7 +30,7 @@ from windvane.errors import StackError
 from windvane_processors.stack import Ports, Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from opentelemetry.sdk.metrics.export import MetricExporter
@@ -58,7 +59,7 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 20) -> 
 class Sender:
     """An OpenTelemetry SDK that counts, and exports when it is told to."""
 
-    def __init__(self, exporter: MetricExporter, **resource: str | int) -> None:
+    def __init__(self, exporter: MetricExporter, resource: Mapping[str, str | int]) -> None:
         # An interval that no test reaches.
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)
         self._provider = MeterProvider([reader], resource=Resource({"service.name": "trial", **resource}))
@@ -73,8 +74,8 @@ class Sender:
 
 
 @contextlib.contextmanager
-def sender(stack: Stack, **resource: str | int) -> Iterator[Sender]:
-    with contextlib.closing(Sender(OTLPMetricExporter(endpoint=f"{stack.otlp_http}/v1/metrics"), **resource)) as made:
+def sender(stack: Stack, resource: Mapping[str, str | int]) -> Iterator[Sender]:
+    with contextlib.closing(Sender(OTLPMetricExporter(endpoint=f"{stack.otlp_http}/v1/metrics"), resource)) as made:
         yield made
 
 
@@ -99,7 +100,7 @@ def addresses(stack: Stack) -> list[str]:
 @pytest.mark.parametrize("prometheus", ["prometheus", "prometheus-2"])
 def test_restarts_and_outages_lose_no_sample(prometheus: str) -> None:
     """Every export stands in Prometheus in the end, with its own time, on both lines."""
-    with Stack(prometheus=prometheus) as stack, sender(stack, **{"service.instance.id": "one"}) as sdk:
+    with Stack(prometheus=prometheus) as stack, sender(stack, {"service.instance.id": "one"}) as sdk:
         sdk.count()
         wait_until(lambda: value(stack, COUNT) == 1, "first count")
         stack.stop("prometheus")
@@ -116,23 +117,31 @@ def test_restarts_and_outages_lose_no_sample(prometheus: str) -> None:
         assert value(stack, f"sum(sum_over_time({COUNT}[10m]))") == 1 + 2 + 3 + 4 + 5
 
 
-def test_a_refused_sample_does_not_hold_up_the_next(stack_with_history: tuple[Stack, Sender]) -> None:
-    """Prometheus takes no sample from long ago; the rest of the batch and all that follows arrive."""
-    stack, sdk = stack_with_history
-    old = int((time.time() - 6 * 3600) * 1e9)
-    message = {
-        "resourceMetrics": [
-            {
-                "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "late"}}]},
-                "scopeMetrics": [{"metrics": [gauge("late", old), gauge("timely", time.time_ns())]}],
-            }
-        ]
-    }
-    post(f"{stack.otlp_http}/v1/metrics", message)
-    wait_until(lambda: stack.query("timely"), "the rest of the batch")
-    sdk.count(10)
-    wait_until(lambda: (value(stack, COUNT) or 0) >= 10, "what follows")
-    assert not stack.query("last_over_time(late[12h])")
+@pytest.mark.parametrize("prometheus", ["prometheus", "prometheus-2"])
+def test_wrong_clock_of_one_service_does_not_hold_up_the_others(prometheus: str) -> None:
+    """Samples from long ago and from the future are dropped, the rest of the batch and all that follows arrive."""
+    with Stack(prometheus=prometheus) as stack, sender(stack, {"service.instance.id": "one"}) as sdk:
+        sdk.count()
+        wait_until(lambda: value(stack, COUNT) == 1, "a sample of now")
+        hours = 3600 * 10**9
+        points = {"late": -30, "hours_late": -20, "timely": 0, "early": 2}
+        message = {
+            "resourceMetrics": [
+                {
+                    "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "clocks"}}]},
+                    "scopeMetrics": [
+                        {"metrics": [gauge(name, time.time_ns() + late * hours) for name, late in points.items()]}
+                    ],
+                }
+            ]
+        }
+        post(f"{stack.otlp_http}/v1/metrics", message)
+        wait_until(lambda: stack.query("timely"), "the rest of the batch")
+        sdk.count()
+        wait_until(lambda: value(stack, COUNT) == 2, "what follows")
+        at = time.time() + 3 * 3600
+        found = stack.query('count by (__name__) (last_over_time({job="clocks"}[40h]))', at=at)
+        assert {sample.labels["__name__"] for sample in found} == {"hours_late", "timely"}
 
 
 def gauge(name: str, at: int) -> dict[str, Any]:
@@ -140,8 +149,6 @@ def gauge(name: str, at: int) -> dict[str, Any]:
 
 
 def post(url: str, message: dict[str, Any]) -> None:
-    import urllib.request  # noqa: PLC0415 - used here alone
-
     headers = {"content-type": "application/json"}
     asked = urllib.request.Request(url, data=json.dumps(message).encode(), headers=headers)  # noqa: S310 - loopback
     with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310 - loopback
@@ -155,20 +162,11 @@ def running() -> Iterator[Stack]:
         yield stack
 
 
-@pytest.fixture
-def stack_with_history(running: Stack) -> Iterator[tuple[Stack, Sender]]:
-    """A stack whose Prometheus has a sample of now."""
-    with sender(running, **{"service.instance.id": "history"}) as sdk:
-        sdk.count()
-        wait_until(lambda: running.query(COUNT), "a first sample")
-        yield running, sdk
-
-
 def test_process_is_told_by_job_and_instance(running: Stack) -> None:
     """Two instances write two series; what else is known of them stands in target_info."""
     with (
-        sender(running, **{"service.instance.id": "a", "deployment.environment.name": "test"}) as one,
-        sender(running, **{"service.instance.id": "b"}) as two,
+        sender(running, {"service.instance.id": "a", "deployment.environment.name": "test"}) as one,
+        sender(running, {"service.instance.id": "b"}) as two,
     ):
         one.count(2)
         two.count(3)
@@ -182,7 +180,7 @@ def test_process_is_told_by_job_and_instance(running: Stack) -> None:
 
 def test_instance_is_made_of_host_and_process_where_the_sdk_names_none(running: Stack) -> None:
     """SDKs before 1.45 set no service.instance.id: two workers would write into one series."""
-    with sender(running, **{"host.name": "pod-7", "process.pid": 42}) as sdk:
+    with sender(running, {"host.name": "pod-7", "process.pid": 42}) as sdk:
         sdk.count()
         wait_until(lambda: running.query(f'{COUNT}{{instance="pod-7:42"}}'), "a series of its own")
 
@@ -190,7 +188,7 @@ def test_instance_is_made_of_host_and_process_where_the_sdk_names_none(running: 
 def test_grpc_arrives_as_well(running: Stack) -> None:
     """On the address that the stack names."""
     exporter = GrpcExporter(endpoint=running.otlp_grpc, insecure=True)
-    with contextlib.closing(Sender(exporter, **{"service.instance.id": "grpc"})) as sdk:
+    with contextlib.closing(Sender(exporter, {"service.instance.id": "grpc"})) as sdk:
         sdk.count(4)
         wait_until(lambda: value(running, f'{COUNT}{{instance="grpc"}}') == 4, "the count")
 
@@ -224,12 +222,6 @@ def test_spans_survive_a_restart_on_their_way_to_the_back_end() -> None:
         wait_until(lambda: {span.name for span in backend.spans()} >= {"before", "after"}, "both spans")
 
 
-def test_collector_tells_its_own_health(running: Stack) -> None:
-    """Prometheus scrapes it, so that a queue that grows is seen."""
-    wait_until(lambda: value(running, 'up{job="windvane-collector"}') == 1, "a scrape", seconds=40)
-    assert running.query("otelcol_exporter_queue_size")
-
-
 def test_alert_reaches_the_webhook_of_its_team() -> None:
     """Through Prometheus and Alertmanager, with the times that were asked for; other rules take its place."""
     with (
@@ -246,13 +238,13 @@ def test_alert_reaches_the_webhook_of_its_team() -> None:
         assert (receiver, alert["status"], alert["labels"]["alertname"]) == ("oncall", "firing", "Trial")
         with pytest.raises(StackError, match="Prometheus refuses the rules"):
             stack.reload_rules({"broken.yml": "groups: 1"})
-        stack.reload_rules({"silent.yml": ALWAYS.replace("vector(1)", "vector(1) > 1")})
+        stack.reload_rules({"trial.yml": ALWAYS.replace("vector(1)", "vector(1) > 1")})
         wait_until(lambda: hooks.alerts[-1][1]["status"] == "resolved", "its end")
 
 
 def test_query_refused_by_prometheus_is_an_error(running: Stack) -> None:
     """With what Prometheus says, and so is one that gives no vector."""
-    with pytest.raises(StackError, match="Prometheus refuses 'sum\\('.*parse error"):
+    with pytest.raises(StackError, match=r"Prometheus refuses 'sum\('.*parse error"):
         running.query("sum(")
     with pytest.raises(StackError, match="gives a scalar, not a vector"):
         running.query("1")
@@ -269,10 +261,18 @@ def test_unknown_receiver_is_an_error() -> None:
 
 def test_nothing_is_left_after_the_context(tmp_path: Path) -> None:
     """Also when it ends with an exception; a folder that was named keeps logs and data."""
-    with pytest.raises(ZeroDivisionError), Stack(workdir=tmp_path / "work") as stack:
-        pids = [child.pid for child in stack.processes.values()]
-        assert all(map(is_open, addresses(stack)))
-        raise ZeroDivisionError
+    stack = Stack(workdir=tmp_path / "work")
+    pids: list[int] = []
+
+    def break_off() -> None:
+        with stack:
+            pids.extend(child.pid for child in stack.processes.values())
+            assert all(map(is_open, addresses(stack)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+    assert len(pids) == 3
     assert not any(map(is_running, pids))
     assert not any(map(is_open, addresses(stack)))
     assert (tmp_path / "work" / "otelcol.log").stat().st_size > 0
@@ -372,3 +372,9 @@ def test_command_lists_and_finds(stack_binaries: dict[str, Path]) -> None:
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", row["version"]) for row in listed)
     assert "windvane-collector" in run("list") or "otelcol" in run("list")
     assert run("build", "promtool") == f"promtool\t{stack_binaries['promtool']}\n"
+
+
+def test_collector_tells_its_own_health(running: Stack) -> None:
+    """Prometheus scrapes it, so that a queue that grows is seen. Last here, since a scrape is seconds away."""
+    wait_until(lambda: value(running, 'up{job="windvane-collector"}') == 1, "a scrape", seconds=40)
+    assert running.query("otelcol_exporter_queue_size")

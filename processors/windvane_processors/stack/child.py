@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
@@ -22,9 +23,14 @@ _START_SECONDS: Final = 30
 _STOP_SECONDS: Final = 8
 _LOG_LINES: Final = 15
 
-# The kernel ends a guarded process with the thread that started it, so one thread that lives as long as this
-# program starts them all.
-_SPAWNER: Final = ThreadPoolExecutor(1, thread_name_prefix="windvane-spawner")
+
+@functools.lru_cache(maxsize=1)
+def _spawner(_pid: int) -> ThreadPoolExecutor:
+    """Return the thread that starts all processes of this program, given its id: a fork keeps no threads.
+
+    The kernel ends a guarded process with the thread that started it, so that one lives as long as the program.
+    """
+    return ThreadPoolExecutor(1, thread_name_prefix="windvane-spawner")
 
 
 def spawn(
@@ -48,7 +54,8 @@ def spawn(
     setpriv = shutil.which("setpriv")
     guard = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
     arguments = [*guard, *map(str, command)]
-    return _SPAWNER.submit(
+    spawner = _spawner(os.getpid())
+    return spawner.submit(
         subprocess.Popen,
         arguments,
         cwd=folder,
