@@ -36,6 +36,8 @@ _logger = logging.getLogger("windvane")
 _POLL_INTERVAL: Final = 1.0
 """Seconds between two looks whether the host has set up its SDK by now."""
 
+_INSTANCE_ID: Final = "service.instance.id"
+
 _BATCH_SIZE: Final = 4000
 """Data points per message: at about 200 bytes each well below the 4 MiB at which gRPC messages end."""
 
@@ -54,7 +56,7 @@ class Exporter:
         self._any_unshown = any_unshown
         self._closing: list[Callable[[], object]] = []
         self._failed = False
-        self._forked = False
+        self._parents_instance: object = None
         self.reset()
 
     def reset(self) -> None:
@@ -69,8 +71,13 @@ class Exporter:
         self.exports: Counter[str] = Counter()
 
     def reset_after_fork(self) -> None:
-        """As `reset`, under an instance id of the child's own."""
-        self._forked = True
+        """As `reset`, under an instance id of the child's own.
+
+        Runs before the SDK's own hooks, which give the host's providers new ids: what they have now is
+        the parent's.
+        """
+        resource = _host_resource()
+        self._parents_instance = resource.attributes.get(_INSTANCE_ID) if resource is not None else None
         self.reset()
 
     def at_stop(self, close: Callable[[], object]) -> None:
@@ -156,12 +163,24 @@ class Exporter:
                 _logger.exception("distributions cannot be exported")
             return None
 
+    def _own_resource(self) -> Resource:
+        """The host's resource, with an instance id of this process alone.
+
+        Two processes under one instance id would write the same series; SDKs before 1.45 set none.
+        """
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - the SDK is an extra
+
+        resource = _host_resource() or Resource.create()
+        if resource.attributes.get(_INSTANCE_ID) in (None, self._parents_instance):
+            resource = resource.merge(Resource({_INSTANCE_ID: str(uuid.uuid4())}))
+        return resource
+
     def _metrics_data(self) -> MetricsData:
         from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics  # noqa: PLC0415
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
 
         if self._resource is None:
-            self._resource = _host_resource(forked=self._forked)
+            self._resource = self._own_resource()
         scope = InstrumentationScope(semconv.SCOPE_NAME, semconv.VERSION, semconv.SCHEMA_URL)
         streams = _joined(self._read(), time.time_ns())
         return MetricsData(
@@ -213,22 +232,19 @@ def _host_has_sdk_metrics() -> bool:
     return sdk is not None and isinstance(metrics.get_meter_provider(), sdk.MeterProvider)
 
 
-def _host_resource(*, forked: bool) -> Resource:
-    """The host's resource, with an instance id where it has none of its own.
-
-    Two processes under one instance id would write the same series, and SDKs before 1.45 set none.
-    """
-    from opentelemetry.sdk.resources import SERVICE_INSTANCE_ID, Resource  # noqa: PLC0415
-
-    resource = getattr(trace.get_tracer_provider(), "resource", None)
-    if not isinstance(resource, Resource):
-        config = getattr(metrics.get_meter_provider(), "_sdk_config", None)
-        resource = getattr(config, "resource", None)
-    if not isinstance(resource, Resource):
-        resource = Resource.create()
-    if forked or SERVICE_INSTANCE_ID not in resource.attributes:
-        resource = resource.merge(Resource({SERVICE_INSTANCE_ID: str(uuid.uuid4())}))
-    return resource
+def _host_resource() -> Resource | None:
+    """The resource of the host's SDK, where it has one; asking must not import the SDK."""
+    resources = sys.modules.get("opentelemetry.sdk.resources")
+    if resources is None:
+        return None
+    for resource in (
+        getattr(trace.get_tracer_provider(), "resource", None),
+        getattr(getattr(metrics.get_meter_provider(), "_sdk_config", None), "resource", None),
+    ):
+        if isinstance(resource, resources.Resource):
+            found: Resource = resource
+            return found
+    return None
 
 
 def _interval_seconds() -> float:
