@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from windvane import semconv
+from windvane._durations import Durations, HistogramValue
 from windvane.bins import no_violations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from opentelemetry.trace import SpanContext
 
     from windvane._capture import Column
     from windvane.baseline import Baseline, Feature
@@ -21,10 +24,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelCounters", "Stream"]
 
-Point: TypeAlias = tuple[dict[str, Any], int | float]
+Point: TypeAlias = tuple[dict[str, Any], int | float | HistogramValue]
 Stream: TypeAlias = tuple[semconv.Metric, list[Point]]
 
 _KINDS: Final = semconv.VIOLATION_KIND.values
+
+_MAX_ERROR_TYPES: Final = 50
+"""Types of errors with a series of their own; any further one counts as `_OTHER`, OpenTelemetry's word for it."""
 
 
 class _FeatureCounter:
@@ -84,23 +90,45 @@ class ModelCounters:
     def reset(self) -> None:
         """Begin at zero, with a lock of this process's own."""
         self._lock = threading.Lock()
-        self.shown = False
+        self._shown = False
         self.start_time_ns = time.time_ns()
         self.active.clear()
         self.dropped: Counter[str] = Counter()
+        self._rows = 0
+        self._durations: dict[str | None, Durations] = {None: Durations()}
         for counter in self._features():
             counter.reset()
+
+    @property
+    def shown(self) -> bool:
+        """Whether every counter has been exported; the first time, it is at zero."""
+        with self._lock:
+            return self._shown and all(counter.shown for counter in self._durations.values())
 
     @property
     def takes_output(self) -> bool:
         """Whether the baseline has an output to compare with."""
         return self._output is not None
 
-    def duration_labels(self, error_type: str | None) -> dict[str, Any]:
-        """Return the labels of a call's duration."""
-        if error_type is None:
-            return self.labels
-        return {**self.labels, semconv.ERROR_TYPE.name: error_type}
+    def observe_calls(
+        self, error_type: str | None, seconds: Sequence[float], spans: Sequence[SpanContext | None]
+    ) -> None:
+        """Count calls that ended with this error, or well.
+
+        Args:
+            error_type: what ended them; None for success.
+            seconds: duration of each.
+            spans: the span of each, where it has one.
+        """
+        with self._lock:
+            if error_type not in self._durations and len(self._durations) > _MAX_ERROR_TYPES:
+                error_type = "_OTHER"
+            self._durations.setdefault(error_type, Durations()).observe(seconds, spans)
+
+    def observe_rows(self, rows: int) -> None:
+        """Count rows."""
+        with self._lock:
+            self._rows += rows
 
     def observe_inputs(self, columns: Iterable[Column | None]) -> int:
         """Count the columns of the inputs, in the order of the baseline; return how many could not be read."""
@@ -131,10 +159,21 @@ class ModelCounters:
         series counted before its first sample.
         """
         with self._lock:
-            show = 1 if self.shown else 0
-            self.shown = True
+            show = 1 if self._shown else 0
+            self._shown = True
             counted = [(c, (c.counts * show).tolist(), (c.violations * show).tolist()) for c in self._features()]
             dropped = {reason: self.dropped[reason] * show for reason in semconv.DROP_REASON.values}
+            rows = self._rows * show
+            durations = [(error_type, counter.take()) for error_type, counter in self._durations.items()]
+        yield (
+            semconv.PREDICTION_DURATION,
+            [
+                ({**self.labels, semconv.ERROR_TYPE.name: error_type} if error_type else self.labels, value)
+                for error_type, value in durations
+            ],
+        )
+        yield semconv.PREDICTION_ROWS, [(self.labels, rows)]
+        yield semconv.PREDICTION_ACTIVE, [(self.model, len(self.active))]
         yield (
             semconv.FEATURE_OBSERVATIONS,
             [pair for c, counts, _ in counted for pair in zip(c.points, counts, strict=True)],

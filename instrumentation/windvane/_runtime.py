@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
 
-from windvane import _instruments, semconv
+from windvane import semconv
 from windvane._export import Exporter
 from windvane._worker import Worker
 from windvane.errors import DeclarationError
@@ -67,8 +67,6 @@ def register(counters: ModelCounters) -> ModelCounters:
                 raise DeclarationError(msg)
             return known
         _models[name, version] = counters
-    _instruments.active(counters)
-    _instruments.rows.add(0, counters.labels)
     exporter.start()
     return counters
 

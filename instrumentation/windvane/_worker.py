@@ -8,9 +8,9 @@ import time
 from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
-from windvane import _instruments
-
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from windvane._capture import Capture, Column, Snapshot
     from windvane._counters import ModelCounters
     from windvane.prediction import Prediction
@@ -65,7 +65,7 @@ class Worker:
                 self._queued_values = queued + values
                 self._queue.append(call)
         if not fits:
-            _record_duration(call)
+            _count_durations(call.counters, [call])
             lost(call.counters, "queue_full")
             return
         if self._thread is None:
@@ -115,10 +115,12 @@ def lost(counters: ModelCounters, reason: str) -> None:
         _logger.warning("%s %s: records are lost (%s); logged once, counted from now on", name, version, reason)
 
 
-def _record_duration(call: Prediction) -> None:
-    labels = call.counters.duration_labels(call.error_type)
-    # Under the call's own context, so that the exemplar leads to its span.
-    _instruments.duration.record(call.seconds, labels, call.context)
+def _count_durations(counters: ModelCounters, calls: Iterable[Prediction]) -> None:
+    by_error: defaultdict[str | None, list[Prediction]] = defaultdict(list)
+    for call in calls:
+        by_error[call.error_type].append(call)
+    for error_type, group in by_error.items():
+        counters.observe_calls(error_type, [call.seconds for call in group], [call.span_context for call in group])
 
 
 def _count(calls: deque[Prediction]) -> None:
@@ -126,15 +128,14 @@ def _count(calls: deque[Prediction]) -> None:
     for call in calls:
         by_model[call.counters].append(call)
     for counters, group in by_model.items():
-        for call in group:
-            try:
-                _record_duration(call)
-            except Exception:  # noqa: BLE001 - one call must not take the others with it
-                lost(counters, "internal_error")
+        try:
+            _count_durations(counters, group)
+        except Exception:  # noqa: BLE001 - one model must not take the others with it
+            lost(counters, "internal_error")
         for capture, snapshot in _merged(group):
             try:
                 rows = snapshot[2]
-                _instruments.rows.add(rows, counters.labels)
+                counters.observe_rows(rows)
                 if rows and counters.observe_inputs(capture.columns(snapshot)):
                     lost(counters, "unsupported_input")
             except Exception:  # noqa: BLE001 - as above

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from opentelemetry import context, trace
@@ -10,7 +11,6 @@ from opentelemetry.trace import StatusCode
 
 from windvane import _runtime, semconv
 from windvane._capture import UnsupportedError, capture_output
-from windvane._instruments import tracer
 from windvane._worker import lost
 
 if TYPE_CHECKING:
@@ -23,12 +23,15 @@ __all__ = ["Prediction"]
 
 _UNSET: Final = object()
 
+_tracer: Final = trace.get_tracer(semconv.SCOPE_NAME, version("windvane"), schema_url=semconv.SCHEMA_URL)
+"""The host's, also where the host sets its provider after this."""
+
 
 class Prediction:
     """One call under way, as a context manager; afterwards the record that the worker counts.
 
     Nothing here is dear: on the caller's time there are a span, a snapshot and an entry in a queue. The
-    worker records the duration under the call's own context, so that its exemplar leads to this span.
+    worker counts the duration with the span's identity, so that an exemplar leads to it.
 
     Attributes:
         output: what the model answered; set it before the block ends.
@@ -40,19 +43,19 @@ class Prediction:
         "_token",
         "capture",
         "captured_output",
-        "context",
         "counters",
         "error_type",
         "output",
         "queued_at",
         "seconds",
         "snapshot",
+        "span_context",
     )
 
     output: object
     captured_output: Column | None
     snapshot: Snapshot | None
-    context: context.Context | None
+    span_context: trace.SpanContext | None
     error_type: str | None
     seconds: float
     queued_at: float
@@ -62,7 +65,7 @@ class Prediction:
         self.counters = counters
         self.capture = capture
         self.output = _UNSET
-        self.captured_output = self.snapshot = self.context = self.error_type = None
+        self.captured_output = self.snapshot = self.span_context = self.error_type = None
         self._span: trace.Span | None = None
         try:
             self.snapshot = capture.snapshot(rows)
@@ -79,11 +82,10 @@ class Prediction:
             attributes: dict[str, Any] = counters.span_attributes
             if self.snapshot is not None and self.snapshot[2] != 1:
                 attributes = {**attributes, semconv.PREDICTION_ROW_COUNT.name: self.snapshot[2]}
-            span = tracer.start_span(counters.span_name, attributes=attributes)
-            inner = trace.set_span_in_context(span)
-            self._token: Any = context.attach(inner)
-            self.context = inner
+            span = _tracer.start_span(counters.span_name, attributes=attributes)
+            self._token: Any = context.attach(trace.set_span_in_context(span))
             self._span = span
+            self.span_context = span.get_span_context()
         except Exception:  # noqa: BLE001 - telemetry is lost before the application is harmed
             lost(counters, "internal_error")
         self._start = time.perf_counter()

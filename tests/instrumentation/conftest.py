@@ -12,9 +12,9 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from receivers import OtlpReceiver
+from receivers import OtlpReceiver, attributes_of
 
-from windvane import _runtime
+import windvane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,7 @@ class Host:
         self._spans = InMemorySpanExporter()
         self.tracer_provider = TracerProvider()
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._spans))
-        self._reader = InMemoryMetricReader()
-        self.meter_provider = MeterProvider([self._reader])
+        self.meter_provider = MeterProvider([InMemoryMetricReader()])
         self.tracer = self.tracer_provider.get_tracer("host")
 
     def spans(self) -> list[ReadableSpan]:
@@ -39,16 +38,38 @@ class Host:
         self._spans.clear()
 
     def measured(self, name: str, **wanted: str) -> list[Any]:
-        """Return the data points of a metric on the host's own meter provider."""
-        _runtime.worker.drain(10)  # a flush would take the exemplars
-        data = self._reader.get_metrics_data()
-        found: list[Any] = []
-        for resource in data.resource_metrics if data else ():
-            for scope in resource.scope_metrics:
-                for metric in scope.metrics:
-                    if metric.name == name:
-                        found += [p for p in metric.data.data_points if wanted.items() <= dict(p.attributes).items()]
-        return found
+        """Return the last data points of a metric, one for each attribute set, with all of its exemplars."""
+        assert windvane.flush(10)
+        latest: dict[tuple[Any, ...], Any] = {}
+        for request in self.otlp.metrics:
+            for metric in request.resource_metrics[0].scope_metrics[0].metrics:
+                if metric.name != name:
+                    continue
+                for point in getattr(metric, metric.WhichOneof("data")).data_points:
+                    attributes = attributes_of(point.attributes)
+                    if wanted.items() <= attributes.items():
+                        key = tuple(sorted(attributes.items()))
+                        earlier = latest[key].exemplar_spans if key in latest else []
+                        latest[key] = Measured(attributes, point, earlier)
+        return list(latest.values())
+
+
+class Measured:
+    """A data point."""
+
+    def __init__(self, attributes: dict[str, Any], point: Any, earlier_exemplars: list[int]) -> None:
+        self.attributes = attributes
+        self.point = point
+        exemplars = getattr(point, "exemplars", [])
+        self.exemplar_spans = earlier_exemplars + [int.from_bytes(exemplar.span_id, "big") for exemplar in exemplars]
+
+    @property
+    def value(self) -> float:
+        return self.point.as_int if self.point.WhichOneof("value") == "as_int" else self.point.as_double
+
+    @property
+    def count(self) -> int:
+        return int(self.point.count)
 
 
 @pytest.fixture(scope="session")

@@ -88,8 +88,12 @@ def test_the_exception_goes_through_and_its_message_stays(host: Host, model_name
     assert span.attributes is not None
     assert span.attributes[semconv.ERROR_TYPE.name] == "ValueError"
     assert "4711" not in span.to_json()
-    (point,) = host.measured(semconv.PREDICTION_DURATION.name, **{semconv.MODEL_NAME.name: model_name})
-    assert point.attributes[semconv.ERROR_TYPE.name] == "ValueError"
+    wanted = {semconv.MODEL_NAME.name: model_name}
+    points = host.measured(semconv.PREDICTION_DURATION.name, **wanted)
+    assert {point.attributes.get(semconv.ERROR_TYPE.name): point.count for point in points} == {
+        None: 0,
+        "ValueError": 1,
+    }
 
 
 def test_the_span_is_a_child_of_the_host_span(host: Host, model_name: str) -> None:
@@ -120,7 +124,7 @@ def test_the_duration_has_an_exemplar_that_leads_to_the_trace(host: Host, model_
     (span,) = host.spans()
     (point,) = host.measured(semconv.PREDICTION_DURATION.name, **{semconv.MODEL_NAME.name: model_name})
     assert point.count == 1
-    assert [exemplar.span_id for exemplar in point.exemplars] == [span.context.span_id]
+    assert point.exemplar_spans == [span.context.span_id]
 
 
 @pytest.mark.parametrize(
@@ -372,12 +376,8 @@ def test_every_exported_name_is_in_the_conventions(host: Host, model_name: str) 
                     seen.add(metric.name)
                     for point in getattr(metric, metric.WhichOneof("data")).data_points:
                         assert {pair.key for pair in point.attributes} <= allowed[metric.name], metric.name
+    assert {m.name for m in (semconv.PREDICTION_DURATION, semconv.PREDICTION_ROWS, semconv.PREDICTION_ACTIVE)} <= seen
     assert semconv.FEATURE_OBSERVATIONS.name in seen
-    for metric in (semconv.PREDICTION_DURATION, semconv.PREDICTION_ROWS, semconv.PREDICTION_ACTIVE):
-        points = host.measured(metric.name, **{semconv.MODEL_NAME.name: model_name})
-        assert points
-        for point in points:
-            assert set(point.attributes) <= {a.name for a in metric.attributes}
 
 
 def test_rows_and_active_calls_are_counted(host: Host, model_name: str) -> None:
@@ -398,7 +398,6 @@ def test_rows_and_active_calls_are_counted(host: Host, model_name: str) -> None:
     leave.set()
     thread.join()
     assert [p.value for p in host.measured(semconv.PREDICTION_ACTIVE.name, **wanted)] == [0]
-    assert windvane.flush(10)
     assert [p.value for p in host.measured(semconv.PREDICTION_ROWS.name, **wanted)] == [2]
 
 

@@ -1,0 +1,89 @@
+"""The histogram of call durations, counted in bulk.
+
+A synchronous instrument of the SDK costs about 8 us per call and inherits its parent's sums over a fork.
+Counting many calls at once costs a fraction of that, is exact over forks, and shows zeros before the
+first call.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from windvane.declaration import DURATION_BOUNDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from opentelemetry.trace import SpanContext
+
+__all__ = ["Durations", "Exemplar", "HistogramValue"]
+
+_BOUNDS: Final = np.array(DURATION_BOUNDS)
+
+
+class Exemplar(NamedTuple):
+    """A sampled call that fell into a bucket, and the span that shows it."""
+
+    seconds: float
+    time_ns: int
+    span: SpanContext
+
+
+class HistogramValue(NamedTuple):
+    """The histogram at one moment; bucket i holds `bounds[i-1] < x <= bounds[i]`, the last all above."""
+
+    bucket_counts: list[int]
+    sum: float
+    minimum: float
+    maximum: float
+    exemplars: list[Exemplar]
+
+
+class Durations:
+    """Durations of calls in seconds.
+
+    Attributes:
+        shown: whether it has been read; the first reading shows zeros, since Prometheus' `increase()` does
+            not see what a series counted before its first sample.
+    """
+
+    __slots__ = ("_counts", "_exemplars", "_maximum", "_minimum", "_sum", "shown")
+
+    def __init__(self) -> None:
+        """Begin at zero."""
+        self._counts = np.zeros(len(_BOUNDS) + 1, dtype=np.int64)
+        self._sum = 0.0
+        self._minimum = np.inf
+        self._maximum = 0.0
+        self._exemplars: dict[int, Exemplar] = {}
+        self.shown = False
+
+    def observe(self, seconds: Sequence[float], spans: Sequence[SpanContext | None]) -> None:
+        """Count calls.
+
+        Args:
+            seconds: duration of each.
+            spans: the span of each, where it has one; the last sampled one of each bucket becomes its
+                exemplar.
+        """
+        values = np.array(seconds)
+        buckets = np.searchsorted(_BOUNDS, values, side="left")
+        self._counts += np.bincount(buckets, minlength=len(self._counts))
+        self._sum += float(values.sum())
+        self._minimum = min(self._minimum, float(values.min()))
+        self._maximum = max(self._maximum, float(values.max()))
+        now = time.time_ns()
+        for bucket, value, span in zip(buckets.tolist(), seconds, spans, strict=True):
+            if span is not None and span.trace_flags.sampled:
+                self._exemplars[bucket] = Exemplar(value, now, span)
+
+    def take(self) -> HistogramValue:
+        """Read the histogram, and its exemplars since the last reading."""
+        if not self.shown or not self._counts.any():
+            self.shown = True
+            return HistogramValue([0] * len(self._counts), 0.0, 0.0, 0.0, [])
+        exemplars, self._exemplars = list(self._exemplars.values()), {}
+        return HistogramValue(self._counts.tolist(), self._sum, self._minimum, self._maximum, exemplars)
