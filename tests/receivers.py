@@ -24,8 +24,8 @@ def answer_empty(handler: BaseHTTPRequestHandler) -> None:
 
 
 class _Server:
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -59,7 +59,7 @@ class WebhookReceiver(_Server):
 class OtlpReceiver(_Server):
     """An OTLP/HTTP receiver on a free loopback port that keeps every message."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.metrics: list[ExportMetricsServiceRequest] = []
         self.traces: list[ExportTraceServiceRequest] = []
         self.raw: list[bytes] = []
@@ -78,7 +78,7 @@ class OtlpReceiver(_Server):
             def log_message(self, *_args: object) -> None:
                 """Stay silent."""
 
-        super().__init__(Handler)
+        super().__init__(Handler, port)
 
     def points(self, name: str, **wanted: str) -> list[tuple[dict[str, Any], float]]:
         """Return attributes and value of each number point, the last one per attribute set and instance."""
