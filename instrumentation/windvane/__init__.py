@@ -5,6 +5,7 @@ service does not set up OpenTelemetry itself.
 """
 
 from windvane._runtime import flush
+from windvane._version import __version__
 from windvane.baseline import Baseline
 from windvane.configuration import configure
 from windvane.declaration import Objectives, Owner
@@ -22,6 +23,7 @@ __all__ = [
     "Prediction",
     "StackError",
     "WindvaneError",
+    "__version__",
     "configure",
     "flush",
 ]

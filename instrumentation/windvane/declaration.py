@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 from windvane.errors import DeclarationError
 
@@ -51,8 +50,7 @@ class Owner:
         check_text("Owner.severity", self.severity)
         if self.runbook_url is not None:
             check_text("Owner.runbook_url", self.runbook_url, longest=2048)
-            parts = urlsplit(self.runbook_url)
-            if parts.scheme not in {"http", "https"} or not parts.netloc:
+            if re.match(r"https?://[^/\s]+", self.runbook_url) is None:
                 msg = f"Owner.runbook_url: {self.runbook_url!r} is no web address; it starts with https:// or http://"
                 raise DeclarationError(msg)
 
@@ -131,6 +129,8 @@ def check_text(field: str, value: object, longest: int = _MAX_TEXT) -> None:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` for the closest known name, or nothing."""
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 

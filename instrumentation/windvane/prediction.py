@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from opentelemetry import context, trace
@@ -11,6 +10,7 @@ from opentelemetry.trace import StatusCode
 
 from windvane import _runtime, semconv
 from windvane._capture import UnsupportedError, capture_output
+from windvane._version import __version__
 from windvane._worker import lost
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["Prediction"]
 
 _UNSET: Final = object()
 
-_tracer: Final = trace.get_tracer(semconv.SCOPE_NAME, version("windvane"), schema_url=semconv.SCHEMA_URL)
+_tracer: Final = trace.get_tracer(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
 """The host's, also where the host sets its provider after this."""
 
 

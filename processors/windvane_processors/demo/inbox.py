@@ -55,7 +55,7 @@ class Inbox:
 
     Args:
         listener: a bound socket; whoever made it has chosen the address.
-        on_notice: called with each alert, on the server's thread.
+        on_notice: called with each alert whose status is news, on the server's thread.
     """
 
     def __init__(self, listener: socket.socket, on_notice: Callable[[Notice], None]) -> None:
@@ -63,6 +63,7 @@ class Inbox:
         self._listener = listener
         self._on_notice = on_notice
         self._notices: deque[Notice] = deque(maxlen=_MAX_NOTICES)
+        self._status: dict[tuple[object, ...], str] = {}
         config = uvicorn.Config(self._app(), log_level="warning", lifespan="off")
         self._server = uvicorn.Server(config)
         # A server on a thread other than the main one leaves the signals to the program.
@@ -90,6 +91,14 @@ class Inbox:
         self._server.should_exit = True
         self._thread.join(timeout=5)
 
+    def _take(self, notice: Notice) -> None:
+        """Keep what is news: Alertmanager repeats all alerts of a group when one of them changes."""
+        key = (notice.receiver, *sorted(notice.labels.items()))
+        if self._status.get(key) != notice.status:
+            self._status[key] = notice.status
+            self._notices.append(notice)
+            self._on_notice(notice)
+
     def _app(self) -> FastAPI:
         app = FastAPI(title="Inbox", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -97,9 +106,7 @@ class Inbox:
         async def take(receiver: str, request: Request) -> str:
             body = await request.json() if int(request.headers.get("content-length", "0")) <= _MAX_BODY else {}
             for alert in body.get("alerts", []):
-                notice = Notice(receiver, alert["status"], alert["labels"], alert["annotations"])
-                self._notices.append(notice)
-                self._on_notice(notice)
+                self._take(Notice(receiver, alert["status"], alert["labels"], alert["annotations"]))
             return "ok"
 
         @app.get("/")

@@ -65,7 +65,6 @@ class _Teller:
         self._begin = time.monotonic()
         self._changed = threading.Condition()
         self.notices: list[Notice] = []
-        self._status: dict[tuple[object, ...], str] = {}
         self.failures: list[str] = []
 
     def step(self, name: str, text: str, *, bad: bool = False, **facts: object) -> None:
@@ -74,15 +73,10 @@ class _Teller:
         self._report(Step(name, text, round(time.monotonic() - self._begin, 1), facts, bad))
 
     def deliver(self, notice: Notice) -> None:
-        """Take an alert from the inbox; Alertmanager repeats a group's alerts, news is what has changed."""
+        """Take an alert from the inbox."""
         with self._changed:
-            key = (notice.receiver, *sorted(notice.labels.items()))
-            news = self._status.get(key) != notice.status
-            self._status[key] = notice.status
             self.notices.append(notice)
             self._changed.notify_all()
-        if not news:
-            return
         self.step(
             "delivered",
             f"{notice.receiver} was told: {notice.title} is {notice.status}",
