@@ -233,13 +233,13 @@ def test_alert_reaches_the_webhook_of_its_team() -> None:
             routing={"group_wait": "1s", "group_interval": "1s", "resolve_timeout": "1m"},
         ) as stack,
     ):
-        wait_until(lambda: hooks.alerts, "the alert")
+        wait_until(lambda: hooks.alerts, "the alert", seconds=60)
         receiver, alert = hooks.alerts[0]
         assert (receiver, alert["status"], alert["labels"]["alertname"]) == ("oncall", "firing", "Trial")
         with pytest.raises(StackError, match="Prometheus refuses the rules"):
             stack.reload_rules({"broken.yml": "groups: 1"})
         stack.reload_rules({"trial.yml": ALWAYS.replace("vector(1)", "vector(1) > 1")})
-        wait_until(lambda: hooks.alerts[-1][1]["status"] == "resolved", "its end")
+        wait_until(lambda: hooks.alerts[-1][1]["status"] == "resolved", "its end", seconds=60)
 
 
 def test_query_refused_by_prometheus_is_an_error(running: Stack) -> None:

@@ -285,6 +285,8 @@ class Stack:
             "--web.enable-remote-write-receiver",
             "--web.enable-lifecycle",  # reload_rules
             "--enable-feature=exemplar-storage",
+            # An alert that fires before the Alertmanager is discovered is not kept: send it again soon.
+            "--rules.alert.resend-delay=10s",
             "--log.level=warn",
             *([f"--query.lookback-delta={self._lookback_delta}"] if self._lookback_delta else []),
         ]
