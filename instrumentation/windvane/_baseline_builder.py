@@ -1,9 +1,10 @@
 """Makes a baseline of data that is read twice, chunk by chunk, in bounded memory.
 
-The first pass finds each column's type, range, quantiles and categories, and fixes its bins. The second
-counts every row with the very `bins.count` that live traffic is counted with. The result does not depend
-on where the chunks begin: the sample that the quantiles are taken from is chosen by the rows' numbers, and
-tallies are exact up to `_TALLY_LIMIT` different categories.
+The first pass finds each column's type, range, quantiles and categories, and fixes its bins; a sample of
+its rows gives the principal components. The second counts every row with the very `bins.count` that live
+traffic is counted with. The result does not depend on where the chunks begin: the sample that quantiles and
+components are taken from is chosen by the rows' numbers, and tallies are exact up to `_TALLY_LIMIT`
+different categories.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 import numpy as np
 
 from windvane import semconv
+from windvane._derived import MAX_ERROR, MAX_INPUTS, RECONSTRUCTION_ERROR, PrincipalComponents, standardize
 from windvane.baseline import (
     MAX_NAME_LENGTH,
     Baseline,
     Feature,
     FeatureType,
+    Role,
     check_model_name,
     check_model_version,
     is_name,
@@ -53,6 +56,12 @@ _LABELLED_CATEGORIES: Final = 20
 # 50 blocks keep the error of the mean small (7 % for ten bins); blocks below 200 rows leave bins empty by chance.
 _MAX_BLOCKS: Final = 50
 _MIN_BLOCK_ROWS: Final = 200
+
+_MIN_FITTED_ROWS: Final = 100
+_EXPLAINED_SHARE: Final = 0.9
+_DIGITS: Final = 6
+_SMALLEST_SCALE: Final = 1e-300
+_SLICE_ROWS: Final = 65_536  # rows that are looked at together
 
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\Z")
 _INTEGER_TYPE: Final = re.compile(r"u?int\d+\b")
@@ -93,7 +102,8 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
     if not watched:
         msg = "no column can be watched: all are excluded"
         raise BaselineError(msg)
-    surveys, rows = _survey(watched, chunks, options)
+    surveys, sample = _survey(watched, chunks, options)
+    rows = sample.rows
     if not rows:
         msg = "the data has no rows; a baseline needs some hundreds at least"
         raise BaselineError(msg)
@@ -116,13 +126,27 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
     if not bins:
         msg = f"no column can be watched: {'; '.join(notes)}"
         raise BaselineError(msg)
-    tallies = _count(bins, chunks, rows)
     importances = _importances([name for name in bins if name != options.output], columns, options.importances)
+    order = np.argsort(sample.numbers)
+    numeric = {
+        name: surveys[name].sample[order]
+        for name, of in bins.items()
+        if name != options.output and isinstance(of, NumericBins)
+    }
+    bounds = _block_bounds(rows)
+    held_out = _is_held_out(sample.numbers[order], bounds)
+    components, note = _derive({name: values[~held_out] for name, values in numeric.items()}, columns)
+    notes.extend(note)
+    if components is not None:
+        errors = components.errors([numeric[name][held_out] for name in components.inputs])
+        bins[RECONSTRUCTION_ERROR] = _error_bins(errors, options.bins)
+        types[RECONSTRUCTION_ERROR] = "float"
+    tallies = _count(bins, components, chunks, bounds)
     features = []
     for name, tally in tallies.items():
         feature = Feature(
             name=name,
-            role="output" if name == options.output else "input",
+            role=_role(name, options.output, components),
             type=types[name],
             bins=bins[name],
             counts=tuple(tally.blocks.sum(axis=0).tolist()),
@@ -137,9 +161,17 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
         model_version=options.version,
         rows=rows,
         features=tuple(features),
+        principal_components=components,
         ignored_columns=tuple(name for name in columns if name in ignored),
     )
     return baseline, tuple(notes)
+
+
+def _role(name: str, output: str | None, components: PrincipalComponents | None) -> Role:
+    if name == output:
+        return "output"
+    # Where there are components, no column of the data has the derived feature's name.
+    return "derived" if name == RECONSTRUCTION_ERROR and components is not None else "input"
 
 
 def population_stability_index(counts: Counts, reference: Counts) -> float:
@@ -273,10 +305,15 @@ class _RowSample:
 
     Every row has a pseudo-random priority, made from its number; the rows of least priority are the sample
     ("bottom-k"). So it does not depend on how the rows came, and is always the same.
+
+    Attributes:
+        rows: how many rows were offered.
+        numbers: numbers of the rows in the sample, from 0, in the order in which the sample holds them.
     """
 
     def __init__(self) -> None:
         self.rows = 0
+        self.numbers = np.empty(0, dtype=np.uint64)
         self._priorities = np.empty(0, dtype=np.uint64)
 
     def offer(self, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
@@ -293,10 +330,12 @@ class _RowSample:
         else:
             chosen = np.arange(size)
         self._priorities = np.concatenate([self._priorities, priorities[chosen]])
+        self.numbers = np.concatenate([self.numbers, numbers[chosen]])
         keep = None
         if len(self._priorities) > SAMPLE_LIMIT:
             keep = np.argpartition(self._priorities, SAMPLE_LIMIT - 1)[:SAMPLE_LIMIT]
             self._priorities = self._priorities[keep]
+            self.numbers = self.numbers[keep]
         return chosen, keep
 
 
@@ -504,7 +543,7 @@ def _short_number_between(low: float, high: float) -> float:
     return low + 0.0
 
 
-def _survey(names: Sequence[str], chunks: Chunks, options: Options) -> tuple[dict[str, _Survey], int]:
+def _survey(names: Sequence[str], chunks: Chunks, options: Options) -> tuple[dict[str, _Survey], _RowSample]:
     surveys = {name: _Survey(options, categorical=name in options.categorical) for name in names}
     sample = _RowSample()
     for frame in chunks():
@@ -519,7 +558,80 @@ def _survey(names: Sequence[str], chunks: Chunks, options: Options) -> tuple[dic
                 msg = f"column {name!r}: has {len(values)} values, other columns have {size}"
                 raise BaselineError(msg)
             survey.add(values, declared, chosen, keep)
-    return surveys, sample.rows
+    return surveys, sample
+
+
+def _derive(
+    samples: Mapping[str, NDArray[np.float64]], columns: Sequence[str]
+) -> tuple[PrincipalComponents | None, tuple[str, ...]]:
+    """Find the principal components that explain most of the variance of the numeric inputs.
+
+    At least one direction is left out, since otherwise nothing would ever be left of a row.
+
+    Args:
+        samples: the inputs' values in the rows to fit, shape (n,) each, in the same order of rows.
+        columns: names of all columns of the data.
+
+    Returns:
+        The components, None where there is too little data for them, and notes for people.
+    """
+    spreads: dict[str, tuple[float, float]] = {}
+    for name, sample in samples.items():
+        spread = _spread(sample[np.isfinite(sample)])
+        if spread is not None:
+            spreads[name] = spread
+    rows = min(map(len, samples.values()), default=0)
+    if len(spreads) < 2 or rows < _MIN_FITTED_ROWS:  # noqa: PLR2004 - one input has no correlation
+        return None, ()
+    if RECONSTRUCTION_ERROR in columns:
+        note = (
+            f"column {RECONSTRUCTION_ERROR!r} has the name of the feature that windvane derives from the numeric "
+            "inputs to see drift of their correlations, which is left out; rename the column to have it"
+        )
+        return None, (note,)
+    names = tuple(spreads)[:MAX_INPUTS]
+    notes: tuple[str, ...] = ()
+    if len(names) < len(spreads):
+        notes = (f"feature {RECONSTRUCTION_ERROR!r} covers the first {len(names)} of {len(spreads)} numeric inputs",)
+    moments = np.zeros((len(names), len(names)))
+    for start in range(0, rows, _SLICE_ROWS):
+        block = np.array([standardize(samples[name][start : start + _SLICE_ROWS], *spreads[name]) for name in names])
+        moments += block @ block.T
+    variances, directions = np.linalg.eigh(moments / rows)
+    explained = np.cumsum(variances[::-1]) / variances.sum()
+    kept = min(int(np.searchsorted(explained, _EXPLAINED_SHARE - 1e-9)) + 1, len(names) - 1)
+    # Rounded, so that the last bits of a platform's linear algebra do not change a baseline's identity; their
+    # sign means nothing, and is that which makes the largest coordinate positive.
+    rounded = directions[:, ::-1].T[:kept].round(_DIGITS)
+    signs = np.sign(np.take_along_axis(rounded, np.abs(rounded).argmax(axis=1, keepdims=True), axis=1))
+    return (
+        PrincipalComponents(
+            inputs=names,
+            means=tuple(spreads[name][0] for name in names),
+            scales=tuple(spreads[name][1] for name in names),
+            components=tuple(tuple(component) for component in (rounded * signs + 0.0).tolist()),
+        ),
+        notes,
+    )
+
+
+def _spread(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    """Return mean and standard deviation, rounded; None where the values do not vary, or too far to be told."""
+    if not values.size:
+        return None
+    with np.errstate(all="ignore"):
+        mean, scale = float(values.mean()), float(values.std())
+    # Below, a double has hardly a digit that varies.
+    if not (math.isfinite(mean) and _SMALLEST_SCALE < scale < math.inf and scale > abs(mean) * 1e-12):
+        return None
+    return round(mean, _DIGITS - math.floor(math.log10(scale))) + 0.0, float(f"{scale:.{_DIGITS}g}")
+
+
+def _error_bins(errors: NDArray[np.float64], bins: int) -> NumericBins:
+    """Fix the bins of the derived feature; its range is all that it can be, since the inputs' ranges are watched."""
+    # Inputs of which one determines the others have no error at all, until they cease to.
+    edges = _edges(errors, bins, whole=False) or (float(errors.max()),)
+    return NumericBins(edges=edges, minimum=0.0, maximum=MAX_ERROR)
 
 
 # --- Second pass -----------------------------------------------------------------------------------
@@ -533,37 +645,80 @@ class _Tally:
     violations: Counts
 
 
-def _count(bins: Mapping[str, Bins], chunks: Chunks, rows: int) -> dict[str, _Tally]:
+def _block_bounds(rows: int) -> NDArray[np.intp]:
+    """Cut the rows into blocks of equal size; return where each begins, and at last where the rows end."""
     number = max(1, min(_MAX_BLOCKS, rows // _MIN_BLOCK_ROWS))
-    bounds = np.arange(number + 1) * rows // number
+    return np.arange(number + 1) * rows // number
+
+
+def _is_held_out(numbers: NDArray[Any], bounds: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Tell which rows the principal components are not fitted to: the second half of each block.
+
+    Components leave less of the rows that they were fitted to than of any others, such as those of live
+    traffic. So the reconstruction errors of the other rows alone are counted. Halves of blocks, and not rows
+    at random, since neighbours may have much in common.
+    """
+    block = np.searchsorted(bounds, numbers, side="right") - 1
+    return np.asarray(numbers >= ((bounds[:-1] + bounds[1:]) // 2)[block])
+
+
+def _count(
+    bins: Mapping[str, Bins], components: PrincipalComponents | None, chunks: Chunks, bounds: NDArray[np.intp]
+) -> dict[str, _Tally]:
+    rows = int(bounds[-1])
     tallies = {
         name: _Tally(
-            np.zeros((number, len(feature.labels)), dtype=np.int64),
+            np.zeros((len(bounds) - 1, len(feature.labels)), dtype=np.int64),
             np.zeros(len(semconv.VIOLATION_KIND.values), dtype=np.int64),
         )
         for name, feature in bins.items()
     }
+    inputs = components.inputs if components is not None else ()
     start = 0
     for frame in chunks():
         size = 0
+        kept: dict[str, NDArray[Any]] = {}
         for name, feature in bins.items():
+            if components is not None and name == RECONSTRUCTION_ERROR:
+                continue
             values, _ = _column(frame, name)
             size = len(values)
             if start + size > rows:
                 _changed()
-            inside = bounds[(bounds > start) & (bounds < start + size)] - start
-            cuts = [0, *inside.tolist(), size]
-            tally = tallies[name]
-            first = int(np.searchsorted(bounds, start, side="right")) - 1
-            for i, (low, high) in enumerate(pairwise(cuts)):
-                counts, violations = feature.count(values[low:high])
-                if high > low:
-                    tally.blocks[first + i] += counts
-                    tally.violations += violations
+            if name in inputs:
+                kept[name] = values
+            _count_blocks(tallies[name], feature, values, np.arange(start, start + size), bounds)
+        if components is not None:
+            for low in range(0, size, _SLICE_ROWS):
+                numbers = np.arange(start + low, start + min(low + _SLICE_ROWS, size))
+                held_out = _is_held_out(numbers, bounds)
+                columns = [numbers_of(kept[name][low : low + _SLICE_ROWS])[0][held_out] for name in inputs]
+                tally, of = tallies[RECONSTRUCTION_ERROR], bins[RECONSTRUCTION_ERROR]
+                _count_blocks(tally, of, components.errors(columns), numbers[held_out], bounds)
         start += size
     if start != rows:
         _changed()
     return tallies
+
+
+def _count_blocks(
+    tally: _Tally, feature: Bins, values: NDArray[Any], numbers: NDArray[np.intp], bounds: NDArray[np.intp]
+) -> None:
+    """Count values of rows by the blocks that the rows are in.
+
+    Args:
+        tally: what is counted so far.
+        feature: how to count.
+        values: shape (n,).
+        numbers: shape (n,), ascending numbers of the rows.
+        bounds: where the blocks begin.
+    """
+    cuts = np.searchsorted(numbers, bounds)
+    for block, (low, high) in enumerate(pairwise(cuts.tolist())):
+        if high > low:
+            counts, violations = feature.count(values[low:high])
+            tally.blocks[block] += counts
+            tally.violations += violations
 
 
 def _changed() -> NoReturn:

@@ -5,32 +5,49 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from windvane import semconv
 from windvane._durations import Durations, HistogramValue
-from windvane.bins import no_violations
+from windvane.bins import no_violations, numbers_of
+from windvane.budget import MAX_ERROR_TYPES, budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from numpy.typing import NDArray
     from opentelemetry.trace import SpanContext
 
     from windvane._capture import Column
     from windvane.baseline import Baseline, Feature
     from windvane.declaration import Objectives, Owner
 
-__all__ = ["ModelCounters", "Stream"]
+__all__ = ["ModelCounters", "Stream", "Totals"]
 
 Point: TypeAlias = tuple[dict[str, Any], int | float | HistogramValue]
 Stream: TypeAlias = tuple[semconv.Metric, list[Point]]
 
 _KINDS: Final = semconv.VIOLATION_KIND.values
 
-_MAX_ERROR_TYPES: Final = 50
-"""Types of errors with a series of their own; any further one counts as `_OTHER`, OpenTelemetry's word for it."""
+
+class Totals(NamedTuple):
+    """What has been counted for a model version so far.
+
+    Attributes:
+        rows: rows passed to the model.
+        calls: calls by the type of the error that ended them; None for success.
+        observations: for each feature the values in each bin.
+        violations: for each feature the violations of each kind.
+        dropped: records lost for each reason.
+    """
+
+    rows: int
+    calls: Counter[str | None]
+    observations: dict[str, Counter[str]]
+    violations: dict[str, Counter[str]]
+    dropped: Counter[str]
 
 
 class _FeatureCounter:
@@ -84,6 +101,13 @@ class ModelCounters:
         self._inputs = [_FeatureCounter(feature, self.model) for feature in inputs]
         output = baseline.output if baseline else None
         self._output = _FeatureCounter(output, self.model) if output else None
+        derived = baseline.derived if baseline else None
+        self._derived = _FeatureCounter(derived, self.model) if derived else None
+        self._components = baseline.principal_components if baseline else None
+        self._component_inputs = frozenset(self._components.inputs if self._components else ())
+        self.budget = budget(baseline)
+        left_out = frozenset(self.budget.left_out)
+        self._exported = [counter for counter in self._features() if counter.feature.name not in left_out]
         self._constant = list(self._declared_streams(baseline, owner, objectives))
         self.reset()
 
@@ -121,7 +145,7 @@ class ModelCounters:
             spans: the span of each, where it has one.
         """
         with self._lock:
-            if error_type not in self._durations and len(self._durations) > _MAX_ERROR_TYPES:
+            if error_type not in self._durations and len(self._durations) > MAX_ERROR_TYPES:
                 error_type = "_OTHER"
             self._durations.setdefault(error_type, Durations()).observe(seconds, spans)
 
@@ -131,13 +155,25 @@ class ModelCounters:
             self._rows += rows
 
     def observe_inputs(self, columns: Iterable[Column | None]) -> int:
-        """Count the columns of the inputs, in the order of the baseline; return how many could not be read."""
+        """Count the columns of the inputs, in the order of the baseline; return how many could not be read.
+
+        The derived feature is counted where all columns that it is made of could be.
+        """
         unread = 0
+        numbers: dict[str, NDArray[np.float64]] = {}
         for counter, column in zip(self._inputs, columns, strict=True):
             if column is None:
                 unread += 1
-            else:
-                self._observe(counter, column)
+                continue
+            values, name = column, counter.feature.name
+            if name in self._component_inputs:
+                numbers[name], wrong_type = numbers_of(column)
+                if not wrong_type:
+                    values = numbers[name]  # so that a column is converted once
+            self._observe(counter, values)
+        if self._derived and self._components and len(numbers) == len(self._component_inputs):
+            errors = self._components.errors([numbers[name] for name in self._components.inputs])
+            self._observe(self._derived, errors)
         return unread
 
     def observe_output(self, column: Column) -> None:
@@ -152,6 +188,23 @@ class ModelCounters:
             self.dropped[reason] += records
         return first
 
+    def totals(self) -> Totals:
+        """Read what has been counted, without any effect on what is exported."""
+        with self._lock:
+            return Totals(
+                self._rows,
+                Counter({error_type: counter.calls for error_type, counter in self._durations.items()}),
+                {
+                    c.feature.name: Counter(dict(zip(c.feature.bins.labels, c.counts.tolist(), strict=True)))
+                    for c in self._features()
+                },
+                {
+                    c.feature.name: Counter(dict(zip(_KINDS, c.violations.tolist(), strict=True)))
+                    for c in self._features()
+                },
+                self.dropped.copy(),
+            )
+
     def streams(self) -> Iterator[Stream]:
         """Read everything that is exported.
 
@@ -161,7 +214,7 @@ class ModelCounters:
         with self._lock:
             show = 1 if self._shown else 0
             self._shown = True
-            counted = [(c, (c.counts * show).tolist(), (c.violations * show).tolist()) for c in self._features()]
+            counted = [(c, (c.counts * show).tolist(), (c.violations * show).tolist()) for c in self._exported]
             dropped = {reason: self.dropped[reason] * show for reason in semconv.DROP_REASON.values}
             rows = self._rows * show
             durations = [(error_type, counter.take()) for error_type, counter in self._durations.items()]
@@ -189,7 +242,7 @@ class ModelCounters:
         yield from self._constant
 
     def _features(self) -> list[_FeatureCounter]:
-        return [*self._inputs, *([self._output] if self._output else [])]
+        return [*self._inputs, *(counter for counter in (self._output, self._derived) if counter)]
 
     def _observe(self, counter: _FeatureCounter, column: Column) -> None:
         counts, violations = counter.feature.bins.count(column)
@@ -215,7 +268,8 @@ class ModelCounters:
             )
             if objectives.latency_seconds is not None:
                 yield semconv.MODEL_LATENCY_OBJECTIVE, [(self.model, objectives.latency_seconds)]
-        features = self._features()
+        features = self._exported
+        yield semconv.FEATURES_LEFT_OUT, [(self.model, len(self.budget.left_out))]
         yield semconv.FEATURE_REFERENCE_OBSERVATIONS, [point for c in features for point in c.reference_points]
         yield (
             semconv.FEATURE_REFERENCE_VIOLATIONS,

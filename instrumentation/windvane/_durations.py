@@ -80,6 +80,11 @@ class Durations:
             if span is not None and span.trace_flags.sampled:
                 self._exemplars[bucket] = Exemplar(value, now, span)
 
+    @property
+    def calls(self) -> int:
+        """Calls counted so far."""
+        return int(self._counts.sum())
+
     def take(self) -> HistogramValue:
         """Read the histogram, and its exemplars since the last reading."""
         if not self.shown or not self._counts.any():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from windvane._counters import ModelCounters, Stream
 
-__all__ = ["exporter", "flush", "register", "worker"]
+__all__ = ["exporter", "flush", "models", "register", "worker"]
 
 _SHUTDOWN_SECONDS: Final = 5.0
 
@@ -69,6 +69,11 @@ def register(counters: ModelCounters) -> ModelCounters:
         _models[name, version] = counters
     exporter.start()
     return counters
+
+
+def models() -> list[ModelCounters]:
+    """Every model version declared in this process."""
+    return list(_models.values())
 
 
 def flush(timeout: float = 5.0) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, get_args
 
 from windvane import semconv
+from windvane._derived import MAX_INPUTS, RECONSTRUCTION_ERROR, PrincipalComponents
 from windvane.bins import CategoryBins, NumericBins
 from windvane.errors import BaselineError, DeclarationError
 
@@ -39,7 +40,7 @@ __all__ = [
     "is_name",
 ]
 
-Role: TypeAlias = Literal["input", "output"]
+Role: TypeAlias = Literal["input", "output", "derived"]
 FeatureType: TypeAlias = Literal["float", "integer", "boolean", "string"]
 
 _FORMAT: Final = "windvane.baseline"
@@ -53,6 +54,10 @@ MAX_NAME_LENGTH: Final = 256
 _MAX_VOCABULARY: Final = 1000
 _MAX_COUNT: Final = 2**53  # beyond it a double, which carries the count as a metric, is no longer exact
 _ID_LENGTH: Final = 16
+_FIELDS: Final = {
+    *("format", "format_version", "id", "created", "model", "rows", "ignored_columns"),
+    *("features", "principal_components"),
+}
 
 _MODEL_TEXT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _MAX_MODEL_TEXT: Final = 128
@@ -101,10 +106,10 @@ def _check_model_text(field_name: str, text: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """What the reference says of one input or output of the model.
+    """What the reference says of one input or output of the model, or of what windvane derives from the inputs.
 
     Attributes:
-        name: the column's name, 1 to 256 characters.
+        name: the column's name, 1 to 256 characters; `reconstruction_error` for the derived feature.
         role: what the feature is to the model.
         type: type of the values in the reference data.
         bins: how its values are counted.
@@ -187,7 +192,9 @@ class Baseline:
         model_name: name of the model.
         model_version: version of the model.
         rows: rows of the reference, at least 1.
-        features: inputs and at most one output, in the column order of the data.
+        features: inputs and at most one output, in the column order of the data, then the derived feature
+            `reconstruction_error` where there is one.
+        principal_components: what the derived feature is computed with, None where there is none.
         ignored_columns: columns of the data that are not watched, because they were excluded or hold
             nothing that can be counted (dates, for instance).
         created: when it was made, ISO 8601 with time zone; no part of the identity.
@@ -201,6 +208,7 @@ class Baseline:
     model_version: str
     rows: int
     features: tuple[Feature, ...]
+    principal_components: PrincipalComponents | None = None
     ignored_columns: tuple[str, ...] = ()
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"), compare=False)
     id: str = field(init=False, compare=False)
@@ -234,18 +242,39 @@ class Baseline:
                 msg = f"features: the name {_short(name)} stands twice; rename one of the columns"
                 raise BaselineError(msg)
         for feature in self.features:
-            if feature.rows != self.rows:
+            if feature.rows != self.rows and feature.role != "derived":
                 msg = f"feature {_short(feature.name)}: counts: their sum is {feature.rows}, but rows is {self.rows}"
                 raise BaselineError(msg)
         if sum(feature.role == "output" for feature in self.features) > 1:
             msg = "features: more than one has the role output"
             raise BaselineError(msg)
+        self._check_derived()
+
+    def _check_derived(self) -> None:
+        derived = [feature for feature in self.features if feature.role == "derived"]
+        if len(derived) != (self.principal_components is not None):
+            msg = "principal_components: must be there if one feature has the role derived, and only then"
+            raise BaselineError(msg)
+        for feature in derived:
+            if not 0 < feature.rows <= self.rows:
+                msg = f"feature {_short(feature.name)}: counts: their sum is {feature.rows}, must be 1 to rows"
+                raise BaselineError(msg)
+            if feature.name != RECONSTRUCTION_ERROR or not isinstance(feature.bins, NumericBins):
+                msg = f"feature {_short(feature.name)}: the derived feature is {RECONSTRUCTION_ERROR}, in numeric bins"
+                raise BaselineError(msg)
+        if self.principal_components is not None:
+            numeric = {feature.name for feature in self.inputs if isinstance(feature.bins, NumericBins)}
+            for name in self.principal_components.inputs:
+                if name not in numeric:
+                    msg = f"principal_components.inputs: {_short(name)} is no input with numeric bins"
+                    raise BaselineError(msg)
 
     def _check_importances(self) -> None:
         importances = [feature.importance for feature in self.inputs if feature.importance is not None]
-        if self.output is not None and self.output.importance is not None:
-            msg = f"feature {_short(self.output.name)}: importance: only inputs have one"
-            raise BaselineError(msg)
+        for feature in self.features:
+            if feature.role != "input" and feature.importance is not None:
+                msg = f"feature {_short(feature.name)}: importance: only inputs have one"
+                raise BaselineError(msg)
         if importances and (
             len(importances) != len(self.inputs) or not math.isclose(sum(importances), 1, abs_tol=1e-6)
         ):
@@ -261,6 +290,11 @@ class Baseline:
     def output(self) -> Feature | None:
         """The model's output, None where the data had none."""
         return next((feature for feature in self.features if feature.role == "output"), None)
+
+    @property
+    def derived(self) -> Feature | None:
+        """What windvane derives from the numeric inputs of each row, None where it derives nothing."""
+        return next((feature for feature in self.features if feature.role == "derived"), None)
 
     @classmethod
     def from_frame(
@@ -391,12 +425,15 @@ class Baseline:
         return json.dumps({**head, **self._content()}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def _content(self) -> dict[str, Any]:
-        return {
+        content = {
             "model": {"name": self.model_name, "version": self.model_version},
             "rows": self.rows,
             "ignored_columns": list(self.ignored_columns),
             "features": [_document_of(feature) for feature in self.features],
         }
+        if self.principal_components is not None:
+            content["principal_components"] = _components_document(self.principal_components)
+        return content
 
     def _digest(self) -> str:
         text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -425,6 +462,18 @@ def _document_of(feature: Feature) -> dict[str, Any]:
     return document
 
 
+def _components_document(of: PrincipalComponents) -> dict[str, Any]:
+    def numbers(values: Sequence[float]) -> list[float]:
+        return [float(value) + 0.0 for value in values]
+
+    return {
+        "inputs": list(of.inputs),
+        "means": numbers(of.means),
+        "scales": numbers(of.scales),
+        "components": [numbers(component) for component in of.components],
+    }
+
+
 # --- Reading: every value is checked for its type here and for its meaning by the class it makes. --------------
 
 
@@ -439,7 +488,7 @@ def _baseline_of(document: object) -> Baseline:
     if version != _FORMAT_VERSION:
         msg = f"format_version: {_short(version)} is unknown; make the baseline anew"
         raise BaselineError(msg)
-    _only(document, "", {"format", "format_version", "id", "created", "model", "rows", "ignored_columns", "features"})
+    _only(document, "", _FIELDS)
     model = _object(document, "model", "")
     _only(model, "model.", {"name", "version"})
     features = _list(document, "features", "")
@@ -451,6 +500,7 @@ def _baseline_of(document: object) -> Baseline:
         model_version=_text(model, "version", "model."),
         rows=_whole(document, "rows", ""),
         features=tuple(_feature_of(feature, f"features[{i}]") for i, feature in enumerate(features)),
+        principal_components=_components_of(document) if "principal_components" in document else None,
         ignored_columns=_texts(document, "ignored_columns", ""),
         created=_text(document, "created", ""),
     )
@@ -492,6 +542,25 @@ def _feature_of(document: object, where: str) -> Feature:
     )
 
 
+def _components_of(document: dict[str, Any]) -> PrincipalComponents:
+    where = "principal_components."
+    section = _object(document, "principal_components", "")
+    _only(section, where, {"inputs", "means", "scales", "components"})
+    directions = _list(section, "components", where)
+    if len(directions) >= MAX_INPUTS:
+        msg = f"{where}components: there are {len(directions)}, must be fewer than {MAX_INPUTS}"
+        raise BaselineError(msg)
+    for i, direction in enumerate(directions):
+        if not isinstance(direction, list):
+            _wrong_type(direction, f"{where}components[{i}]", "a list")
+    return PrincipalComponents(
+        inputs=_texts(section, "inputs", where),
+        means=_numbers(_list(section, "means", where), f"{where}means"),
+        scales=_numbers(_list(section, "scales", where), f"{where}scales"),
+        components=tuple(_numbers(direction, f"{where}components[{i}]") for i, direction in enumerate(directions)),
+    )
+
+
 def _bins_of(document: dict[str, Any], where: str) -> NumericBins | CategoryBins:
     kind = document.get("kind")
     try:
@@ -499,7 +568,7 @@ def _bins_of(document: dict[str, Any], where: str) -> NumericBins | CategoryBins
             _only(document, f"{where}.", {"kind", "edges", "minimum", "maximum"})
             edges = _list(document, "edges", f"{where}.")
             return NumericBins(
-                edges=tuple(_as_number(edge, f"{where}.edges[{i}]") for i, edge in enumerate(edges)),
+                edges=_numbers(edges, f"{where}.edges"),
                 minimum=_number(document, "minimum", f"{where}."),
                 maximum=_number(document, "maximum", f"{where}."),
             )
@@ -582,6 +651,10 @@ def _whole(document: dict[str, Any], key: str, where: str) -> int:
 
 def _number(document: dict[str, Any], key: str, where: str) -> float:
     return _as_number(_get(document, key, where), where + key)
+
+
+def _numbers(values: list[Any], where: str) -> tuple[float, ...]:
+    return tuple(_as_number(value, f"{where}[{i}]") for i, value in enumerate(values))
 
 
 def _as_number(value: object, where: str) -> float:

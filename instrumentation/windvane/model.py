@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
 
+    from windvane.snapshot import DriftSnapshot
+
 __all__ = ["Model"]
 
 P = ParamSpec("P")
@@ -47,11 +49,12 @@ class Model:
         baseline: the reference that live values are compared with, or the path of its file.
         owner: who is called; its fields become the labels of the model's alerts.
         objectives: what the model must hold to.
-        features: names of the columns of 2-D arrays, in order; by default the baseline's inputs.
+        features: names of the columns of data without names, in order; by default the baseline's inputs.
         variant: role of this deployment, such as `canary`.
 
     Raises:
-        DeclarationError: a field cannot be used; the message names it and the mend.
+        DeclarationError: a field, or the environment's `WINDVANE_SERIES_LIMIT`, cannot be used; the message
+            names it and the mend.
         BaselineError: the baseline cannot be read.
 
     Example:
@@ -87,10 +90,11 @@ class Model:
         loaded = _load_baseline(name, baseline)
         inputs = [feature.name for feature in loaded.inputs] if loaded else []
         columns = inputs if features is None else _check_features(features, inputs)
-        self._capture = Capture(inputs, columns)
-        self._counters = _runtime.register(
-            ModelCounters(name, version, variant=variant, baseline=loaded, owner=owner, objectives=objectives)
-        )
+        self._capture = Capture(inputs, columns, loaded.output if loaded else None)
+        counters = ModelCounters(name, version, variant=variant, baseline=loaded, owner=owner, objectives=objectives)
+        self._counters = _runtime.register(counters)
+        if self._counters is counters:  # the same declaration may be made twice
+            counters.budget.warn(name, version)
 
     @overload
     def predict(self, function: Callable[P, R], /) -> Callable[P, R]: ...
@@ -102,7 +106,7 @@ class Model:
         """Watch a function or method that predicts.
 
         Args:
-            function: the function; its rows are a dict, a list of dicts, a 2-D array or a pandas frame.
+            function: the function; its rows are a mapping or object per row, an array, a frame or a table.
             features: name of the parameter that holds the rows; by default the first one that is
                 neither `self` nor `cls`.
 
@@ -126,6 +130,17 @@ class Model:
             A context manager; set its `output` to what the model answered.
         """
         return Prediction(self._counters, self._capture, rows)
+
+    def snapshot(self) -> DriftSnapshot:
+        """Compare what this process has seen so far with the baseline; a notebook shows it as a table.
+
+        Returns:
+            Each feature's PSI, noise floor, missing share and violations, the most shifted first. Calls that
+            the worker has not counted within a second are not in it.
+        """
+        from windvane.snapshot import take_snapshot  # noqa: PLC0415 - serving does not need it
+
+        return take_snapshot(self._counters)
 
     def _watch(self, function: Callable[P, R], features: str | None) -> Callable[P, R]:
         position, name = _rows_parameter(function, features)

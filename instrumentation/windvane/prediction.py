@@ -9,7 +9,7 @@ from opentelemetry import context, trace
 from opentelemetry.trace import StatusCode
 
 from windvane import _runtime, semconv
-from windvane._capture import UnsupportedError, capture_output
+from windvane._capture import UnsupportedError
 from windvane._version import __version__
 from windvane._worker import lost
 
@@ -129,7 +129,8 @@ class Prediction:
         output, self.output = self.output, None
         if self.counters.takes_output and self.error_type is None and output is not _UNSET:
             try:
-                self.captured_output = capture_output(output)
+                rows = None if self.snapshot is None else self.snapshot[2]
+                self.captured_output = self.capture.output(output, rows)
             except UnsupportedError:
                 lost(self.counters, "unsupported_output")
             except Exception:  # noqa: BLE001 - an object of the model's may raise anything

@@ -336,6 +336,13 @@ RECORDS_DROPPED: Final = Metric(
     "Prediction records that windvane could not account for.",
     (*_MODEL, DROP_REASON),
 )
+FEATURES_LEFT_OUT: Final = Metric(
+    "windvane.features.left_out",
+    "gauge",
+    "{feature}",
+    "Features of the baseline that are not exported, since the model's series would exceed the limit.",
+    _MODEL,
+)
 WORKER_LAG: Final = Metric(
     "windvane.worker.lag", "gauge", "s", "Age of the oldest record in the last batch when the worker took it.", ()
 )

@@ -88,10 +88,11 @@ def test_features_have_the_roles_types_and_order_of_the_data(baseline: Baseline)
         ("holiday", "input", "boolean", NumericBins),
         ("carrier", "input", "string", CategoryBins),
         ("delay", "output", "float", NumericBins),
+        ("reconstruction_error", "derived", "float", NumericBins),
     ]
     assert baseline.rows == 3000
-    assert baseline.output == baseline.features[-1]
-    assert baseline.inputs == baseline.features[:-1]
+    assert baseline.inputs == baseline.features[:-2]
+    assert (baseline.output, baseline.derived) == baseline.features[-2:]
     assert datetime.fromisoformat(baseline.created).utcoffset() is not None
 
 
@@ -193,7 +194,13 @@ def test_excluded_columns_are_not_watched(frame: pd.DataFrame) -> None:
     """An excluded column is no feature, and is named as ignored."""
     baseline = built(frame, exclude=["rain", "carrier"])
     assert baseline.ignored_columns == ("rain", "carrier")
-    assert [f.name for f in baseline.features] == ["temperature", "hour", "holiday", "delay"]
+    assert [f.name for f in baseline.features] == [
+        "temperature",
+        "hour",
+        "holiday",
+        "delay",
+        "reconstruction_error",
+    ]
     assert baseline.output is None
 
 
@@ -557,7 +564,7 @@ def corrupted(document: Any, path: tuple[Any, ...], value: object) -> Any:
         (("features", 0, "name"), "rain", "'rain' stands twice"),
         (("features", 0, "name"), "", "feature '': name: must be 1 to 256"),
         (("features", 0, "name"), "\ud800", "name: .*valid Unicode"),
-        (("features", 0, "role"), "derived", "feature 'temperature': role: 'derived'"),
+        (("features", 0, "role"), "label", "feature 'temperature': role: 'label'"),
         (("features", 0, "role"), "output", "more than one has the role output"),
         (("features", 0, "type"), "date", "type: 'date'"),
         (("features", 0, "type"), "string", "numeric bins do not fit"),

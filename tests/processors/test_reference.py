@@ -86,11 +86,13 @@ def test_build_and_show_flights(
     assert "pass 2 of 2" in printed.err
     assert run("baseline", "show", out) == 0
     shown = capsys.readouterr().out
-    assert "flight-delay 3: 17 features, 40,000 rows" in shown
+    assert "flight-delay 3: 18 features, 40,000 rows" in shown
     assert "Not watched: year, time_hour" in shown
     (line,) = (line for line in shown.splitlines() if line.split()[:1] == ["carrier"])
     assert "UA, B6, EV and " in line
     assert "█" in line
+    (line,) = (line for line in shown.splitlines() if line.split()[:1] == ["reconstruction_error"])
+    assert line.split()[1:3] == ["derived", "float"]
 
 
 def test_build_and_show_print_json(csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

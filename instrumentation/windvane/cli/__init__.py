@@ -25,8 +25,10 @@ __all__ = ["main"]
 _SUBCOMMANDS: Final = {
     # name: (module with a click command called `command`, extra that brings its imports, help)
     "baseline": ("windvane_processors.reference.cli", "processors", "Build and read reference statistics."),
+    "budget": ("windvane.cli.budget", "cli", "Compute how many time series a model costs."),
     "dashboards": ("windvane_dashboards.cli_dashboards", "cli", "Render the Grafana dashboards."),
     "demo": ("windvane_processors.demo.cli", "demo", "See it work: real flights, a real service, a real stack."),
+    "doctor": ("windvane.cli.doctor", "cli", "Check that this environment can send telemetry."),
     "rules": ("windvane_dashboards.cli_rules", "cli", "Render the Prometheus rules."),
     "stack": ("windvane_processors.stack.cli", "cli", "Find or build Collector, Prometheus and Alertmanager."),
 }
