@@ -118,6 +118,7 @@ class ModelCounters:
         self.start_time_ns = time.time_ns()
         self.active.clear()
         self.dropped: Counter[str] = Counter()
+        self.faults = 0  # failures of windvane's own, counted where no function can be called for fear of another
         self._rows = 0
         self._durations: dict[str | None, Durations] = {None: Durations()}
         for counter in self._features():
@@ -202,7 +203,7 @@ class ModelCounters:
                     c.feature.name: Counter(dict(zip(_KINDS, c.violations.tolist(), strict=True)))
                     for c in self._features()
                 },
-                self.dropped.copy(),
+                self._dropped(),
             )
 
     def streams(self) -> Iterator[Stream]:
@@ -215,7 +216,8 @@ class ModelCounters:
             show = 1 if self._shown else 0
             self._shown = True
             counted = [(c, (c.counts * show).tolist(), (c.violations * show).tolist()) for c in self._exported]
-            dropped = {reason: self.dropped[reason] * show for reason in semconv.DROP_REASON.values}
+            lost = self._dropped()
+            dropped = {reason: lost[reason] * show for reason in semconv.DROP_REASON.values}
             rows = self._rows * show
             durations = [(error_type, counter.take()) for error_type, counter in self._durations.items()]
         yield (
@@ -240,6 +242,9 @@ class ModelCounters:
             [({**self.model, semconv.DROP_REASON.name: reason}, number) for reason, number in dropped.items()],
         )
         yield from self._constant
+
+    def _dropped(self) -> Counter[str]:
+        return self.dropped + Counter(internal_error=self.faults)
 
     def _features(self) -> list[_FeatureCounter]:
         return [*self._inputs, *(counter for counter in (self._output, self._derived) if counter)]

@@ -124,13 +124,10 @@ class Exporter:
             with self._condition:
                 ticket = self._requested
                 last = self._stopping
-            if self._exporter is None:
-                self._exporter = self._make_exporter()
-            if self._exporter is not None:
-                unshown = self._any_unshown()
-                self._export(self._exporter)
-                if unshown and (last or ticket > self._completed):
-                    self._export(self._exporter)  # whoever waits wants the counts, not the zeros before them
+            try:
+                self._export(awaited=last or ticket > self._completed)
+            except Exception as raised:  # noqa: BLE001 - the thread must outlive any fault
+                self.exports[type(raised).__qualname__] += 1
             with self._condition:
                 self._completed = ticket
                 self._condition.notify_all()
@@ -146,14 +143,15 @@ class Exporter:
             except Exception:  # noqa: BLE001 - the others are to be closed all the same
                 _logger.warning("a provider could not be shut down cleanly")
 
-    def _export(self, exporter: MetricExporter) -> None:
-        try:
-            result = exporter.export(self._metrics_data())
-            error = "" if result.name == "SUCCESS" else "export_failed"
-        except Exception as raised:  # noqa: BLE001 - the thread must outlive any fault
-            error = type(raised).__qualname__
-        with self._condition:
-            self.exports[error] += 1
+    def _export(self, *, awaited: bool) -> None:
+        if self._exporter is None:
+            self._exporter = self._make_exporter()
+        if self._exporter is None:
+            return
+        # Whoever waits wants the counts, not the zeros before them.
+        for _ in range(2 if awaited and self._any_unshown() else 1):
+            result = self._exporter.export(self._metrics_data())
+            self.exports["" if result.name == "SUCCESS" else "export_failed"] += 1
 
     def _make_exporter(self) -> MetricExporter | None:
         if not _host_has_sdk_metrics():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -101,16 +101,16 @@ class Worker:
                     _count(calls)
                 except Exception:  # noqa: BLE001 - the thread must outlive any fault
                     for call in calls:
-                        lost(call.counters, "internal_error")
+                        call.counters.faults += 1
                 del calls
                 with self._idle:
                     self._busy = False
                     self._idle.notify_all()
 
 
-def lost(counters: ModelCounters, reason: str) -> None:
-    """Count a loss, and log the first for each reason; no value and no message goes into the log."""
-    if counters.drop(reason):
+def lost(counters: ModelCounters, reason: str, records: int = 1) -> None:
+    """Count the records of calls that are lost, and log the first for each reason, without values or messages."""
+    if counters.drop(reason, records):
         name, version = counters.declaration[:2]
         _logger.warning("%s %s: records are lost (%s); logged once, counted from now on", name, version, reason)
 
@@ -131,43 +131,51 @@ def _count(calls: deque[Prediction]) -> None:
         try:
             _count_durations(counters, group)
         except Exception:  # noqa: BLE001 - one model must not take the others with it
-            lost(counters, "internal_error")
-        for capture, snapshot in _merged(group):
+            lost(counters, "internal_error", len(group))
+        for capture, snapshot, records in _merged(group):
             try:
                 rows = snapshot[2]
                 counters.observe_rows(rows)
                 if rows and counters.observe_inputs(capture.columns(snapshot)):
                     lost(counters, "unsupported_input")
             except Exception:  # noqa: BLE001 - as above
-                lost(counters, "processing_failed")
-        for output in _merged_outputs(group):
+                lost(counters, "processing_failed", records)
+        for output, records in _merged_outputs(group):
             try:
                 counters.observe_output(output)
             except Exception:  # noqa: BLE001 - as above
-                lost(counters, "processing_failed")
+                lost(counters, "processing_failed", records)
 
 
-def _merged(calls: list[Prediction]) -> list[tuple[Capture, Snapshot]]:
-    """Join the small snapshots of rows into one, since counting has a price per column and batch."""
+def _merged(calls: list[Prediction]) -> list[tuple[Capture, Snapshot, int]]:
+    """Join the small snapshots of rows into one, since counting has a price per column and batch.
+
+    With each comes the number of calls that it is made of.
+    """
     tuples: defaultdict[Capture, list[tuple[object, ...]]] = defaultdict(list)
-    merged: list[tuple[Capture, Snapshot]] = []
+    joined: Counter[Capture] = Counter()
+    merged: list[tuple[Capture, Snapshot, int]] = []
     for call in calls:
         if call.snapshot is None:
             continue
         kind, content, _ = call.snapshot
         if kind == "tuples":
             tuples[call.capture].extend(content)
+            joined[call.capture] += 1
         else:
-            merged.append((call.capture, call.snapshot))
-    return [*((capture, ("tuples", rows, len(rows))) for capture, rows in tuples.items()), *merged]
+            merged.append((call.capture, call.snapshot, 1))
+    return [*((capture, ("tuples", rows, len(rows)), joined[capture]) for capture, rows in tuples.items()), *merged]
 
 
-def _merged_outputs(calls: list[Prediction]) -> list[Column]:
+def _merged_outputs(calls: list[Prediction]) -> list[tuple[Column, int]]:
+    """Join the small outputs; with each comes the number of calls that it is made of."""
     small: list[object] = []
-    outputs: list[Column] = []
+    joined = 0
+    outputs: list[tuple[Column, int]] = []
     for call in calls:
         if isinstance(call.captured_output, tuple | list):
             small.extend(call.captured_output)
+            joined += 1
         elif call.captured_output is not None:
-            outputs.append(call.captured_output)
-    return [small, *outputs] if small else outputs
+            outputs.append((call.captured_output, 1))
+    return [(small, joined), *outputs] if small else outputs

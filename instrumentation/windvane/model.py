@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from windvane import _runtime
 from windvane._capture import Capture
 from windvane._counters import ModelCounters
+from windvane._watch import argument, watch
 from windvane.baseline import Baseline, check_model_name, check_model_version
 from windvane.declaration import Objectives, Owner, check_text, did_you_mean
 from windvane.errors import DeclarationError
@@ -25,14 +24,9 @@ __all__ = ["Model"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
-_PARAMETERS_BY_POSITION: Final = frozenset(
-    {
-        inspect.Parameter.POSITIONAL_ONLY,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        inspect.Parameter.VAR_POSITIONAL,
-    }
-)
+_ROWS: Final = argument(0, "rows")
 
 
 class Model:
@@ -97,18 +91,24 @@ class Model:
             counters.budget.warn(name, version)
 
     @overload
+    def predict(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...
+    @overload
+    def predict(self, function: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
+    @overload
     def predict(self, function: Callable[P, R], /) -> Callable[P, R]: ...
     @overload
-    def predict(self, /, *, features: str) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-    def predict(
-        self, function: Callable[P, R] | None = None, /, *, features: str | None = None
-    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
-        """Watch a function or method that predicts.
+    def predict(self, /, *, features: str | Callable[..., object]) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+    def predict(self, function: Any = None, /, *, features: str | Callable[..., object] | None = None) -> Any:
+        """Watch a function that predicts, of any kind: also async, a generator, a method, a partial, an object.
+
+        The span of a generator lasts as long as its stream. Where the reader closes it early, or a task is
+        cancelled, `error.type` is `cancelled`, which no alert takes for a failure.
 
         Args:
             function: the function; its rows are a mapping or object per row, an array, a frame or a table.
-            features: name of the parameter that holds the rows; by default the first one that is
-                neither `self` nor `cls`.
+            features: name of the parameter that holds the rows, or a function that is called with the same
+                arguments and returns the rows; by default the first parameter that is neither `self` nor
+                `cls`.
 
         Returns:
             The function with the same signature, or a decorator where only `features` is given.
@@ -117,8 +117,8 @@ class Model:
             DeclarationError: what is decorated is no function, or has no such parameter.
         """
         if function is None:
-            return lambda decorated: self._watch(decorated, features)
-        return self._watch(function, features)
+            return lambda decorated: watch(decorated, features, self._counters, self._capture)
+        return watch(function, features, self._counters, self._capture)
 
     def prediction(self, rows: object) -> Prediction:
         """Watch a block of code as one call: `with model.prediction(rows) as prediction: ...`.
@@ -129,7 +129,7 @@ class Model:
         Returns:
             A context manager; set its `output` to what the model answered.
         """
-        return Prediction(self._counters, self._capture, rows)
+        return Prediction(self._counters, self._capture, _ROWS, (rows,), {})
 
     def snapshot(self) -> DriftSnapshot:
         """Compare what this process has seen so far with the baseline; a notebook shows it as a table.
@@ -141,63 +141,6 @@ class Model:
         from windvane.snapshot import take_snapshot  # noqa: PLC0415 - serving does not need it
 
         return take_snapshot(self._counters)
-
-    def _watch(self, function: Callable[P, R], features: str | None) -> Callable[P, R]:
-        position, name = _rows_parameter(function, features)
-        counters, capture = self._counters, self._capture
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            msg = (
-                f"predict: {function.__qualname__} is a generator; "
-                "put `with model.prediction(rows)` around the part of it that predicts"
-            )
-            raise DeclarationError(msg)
-
-        if inspect.iscoroutinefunction(function):
-
-            @functools.wraps(function)
-            async def watch_async(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - the coroutine's result
-                rows = args[position] if len(args) > position else kwargs.get(name)
-                with Prediction(counters, capture, rows) as prediction:
-                    result = prediction.output = await function(*args, **kwargs)
-                return result
-
-            return cast("Callable[P, R]", watch_async)
-
-        @functools.wraps(function)
-        def watch(*args: P.args, **kwargs: P.kwargs) -> R:
-            rows = args[position] if len(args) > position else kwargs.get(name)
-            with Prediction(counters, capture, rows) as prediction:
-                result = prediction.output = function(*args, **kwargs)
-            return result
-
-        return watch
-
-
-def _rows_parameter(function: object, features: str | None) -> tuple[int, str]:
-    """Find where the rows are: the position and name of the parameter."""
-    if not callable(function):
-        msg = f"predict: {function!r} is no function; write @model.predict or @model.predict(features='name')"
-        raise DeclarationError(msg)
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # built-in functions may have none
-        return 0, features or ""
-    if features is not None:
-        for position, parameter in enumerate(parameters):
-            if parameter.name == features:
-                by_position = parameter.kind in _PARAMETERS_BY_POSITION
-                return position if by_position else len(parameters), features
-        close = did_you_mean(features, [parameter.name for parameter in parameters])
-        msg = f"predict(features={features!r}): the function has no such parameter{close}"
-        raise DeclarationError(msg)
-    for position, parameter in enumerate(parameters):
-        if position == 0 and parameter.name in {"self", "cls"}:
-            continue
-        if parameter.kind in _PARAMETERS_BY_POSITION:
-            return position, parameter.name
-        return len(parameters), parameter.name
-    msg = f"predict: {getattr(function, '__qualname__', function)} takes no argument that could hold the rows"
-    raise DeclarationError(msg)
 
 
 def _load_baseline(name: str, baseline: Baseline | str | os.PathLike[str] | None) -> Baseline | None:

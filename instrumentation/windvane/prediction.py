@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 from opentelemetry import context, trace
 from opentelemetry.trace import StatusCode
@@ -14,14 +14,22 @@ from windvane._version import __version__
 from windvane._worker import lost
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from windvane._capture import Capture, Column, Snapshot
     from windvane._counters import ModelCounters
 
-__all__ = ["Prediction"]
+__all__ = ["Prediction", "RowsOf", "StreamPrediction"]
+
+RowsOf: TypeAlias = "Callable[[tuple[Any, ...], Mapping[str, Any]], object]"
+"""Takes the rows out of the arguments of a call."""
 
 _UNSET: Final = object()
+_CANCELLATIONS: Final = frozenset({"GeneratorExit", "CancelledError", "Cancelled"})
+"""How generators, asyncio and trio end what nobody waits for any more; each is no `Exception`."""
+_MAX_STREAM_OUTPUTS: Final = 10_000
+"""Outputs of one stream that are kept until it ends."""
 
 _tracer: Final = trace.get_tracer(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
 """The host's, also where the host sets its provider after this."""
@@ -33,11 +41,15 @@ class Prediction:
     Nothing here is dear: on the caller's time there are a span, a snapshot and an entry in a queue. The
     worker counts the duration with the span's identity, so that an exemplar leads to it.
 
+    Entry and exit let no exception of windvane's or of a provider's out: what they lose becomes a fault
+    of the model's counters. (Adding one there is no call, so it cannot fail in turn.)
+
     Attributes:
         output: what the model answered; set it before the block ends.
     """
 
     __slots__ = (
+        "_context",
         "_span",
         "_start",
         "_token",
@@ -60,34 +72,34 @@ class Prediction:
     seconds: float
     queued_at: float
 
-    def __init__(self, counters: ModelCounters, capture: Capture, rows: object) -> None:
+    def __init__(
+        self,
+        counters: ModelCounters,
+        capture: Capture,
+        rows_of: RowsOf,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> None:
         """Take the snapshot; the clock starts on entry."""
         self.counters = counters
         self.capture = capture
         self.output = _UNSET
         self.captured_output = self.snapshot = self.span_context = self.error_type = None
         self._span: trace.Span | None = None
+        self._token: Any = None
         try:
-            self.snapshot = capture.snapshot(rows)
-        except UnsupportedError:
-            lost(counters, "unsupported_input")
-        except Exception:  # noqa: BLE001 - an object of the caller's may raise anything
-            lost(counters, "capture_failed")
+            self._take_snapshot(rows_of, args, kwargs)
+        except Exception:  # noqa: BLE001 - telemetry is lost before the application is harmed
+            counters.faults += 1
 
     def __enter__(self) -> Self:
         """Start the span, under the caller's, and the clock."""
-        counters = self.counters
-        counters.active.append(None)
+        self.counters.active.append(None)
         try:
-            attributes: dict[str, Any] = counters.span_attributes
-            if self.snapshot is not None and self.snapshot[2] != 1:
-                attributes = {**attributes, semconv.PREDICTION_ROW_COUNT.name: self.snapshot[2]}
-            span = _tracer.start_span(counters.span_name, attributes=attributes)
-            self._token: Any = context.attach(trace.set_span_in_context(span))
-            self._span = span
-            self.span_context = span.get_span_context()
-        except Exception:  # noqa: BLE001 - telemetry is lost before the application is harmed
-            lost(counters, "internal_error")
+            self._start_span()
+            self._token = context.attach(self._context)
+        except Exception:  # noqa: BLE001 - as above
+            self.counters.faults += 1
         self._start = time.perf_counter()
         return self
 
@@ -96,43 +108,139 @@ class Prediction:
     ) -> None:
         """End the span and queue the rest; an exception goes on to the caller."""
         self.seconds = time.perf_counter() - self._start
+        if self.counters.active:  # a fork within the call has emptied it
+            self.counters.active.pop()
         try:
             if error_class is not None:
                 self._fail(error_class)
         except Exception:  # noqa: BLE001 - as above
-            lost(self.counters, "internal_error")
+            self.counters.faults += 1
         try:
             self._leave()
         except Exception:  # noqa: BLE001 - a span processor of the host's may raise
-            lost(self.counters, "internal_error")
+            self.counters.faults += 1
         try:
             self._queue()
         except Exception:  # noqa: BLE001 - as above
-            lost(self.counters, "internal_error")
+            self.counters.faults += 1
+
+    def _take_snapshot(self, rows_of: RowsOf, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        try:
+            self.snapshot = self.capture.snapshot(rows_of(args, kwargs))
+        except UnsupportedError:
+            lost(self.counters, "unsupported_input")
+        except Exception:  # noqa: BLE001 - an object of the caller's may raise anything
+            lost(self.counters, "capture_failed")
+
+    def _start_span(self) -> None:
+        counters = self.counters
+        attributes: dict[str, Any] = counters.span_attributes
+        if self.snapshot is not None and self.snapshot[2] != 1:
+            attributes = {**attributes, semconv.PREDICTION_ROW_COUNT.name: self.snapshot[2]}
+        self._span = span = _tracer.start_span(counters.span_name, attributes=attributes)
+        self._context = trace.set_span_in_context(span)
+        self.span_context = span.get_span_context()
 
     def _fail(self, error_class: type[BaseException]) -> None:
-        self.error_type = f"{error_class.__module__}.{error_class.__qualname__}".removeprefix("builtins.")
+        # Whoever asked has gone away; the model has not failed.
+        cancelled = not issubclass(error_class, Exception) and error_class.__name__ in _CANCELLATIONS
+        name = f"{error_class.__module__}.{error_class.__qualname__}".removeprefix("builtins.")
+        self.error_type = semconv.CANCELLED if cancelled else name
         if self._span is not None:
             # The message may hold a feature's value: only the type leaves the process.
             self._span.set_attribute(semconv.ERROR_TYPE.name, self.error_type)
-            self._span.set_status(StatusCode.ERROR)
+            if not cancelled:
+                self._span.set_status(StatusCode.ERROR)
 
     def _leave(self) -> None:
-        if self.counters.active:  # a fork within the call has emptied it
-            self.counters.active.pop()
-        if self._span is not None:
+        if self._token is not None:
             context.detach(self._token)
+        if self._span is not None:
             self._span.end()
             self._span = None
 
     def _queue(self) -> None:
         output, self.output = self.output, None
         if self.counters.takes_output and self.error_type is None and output is not _UNSET:
-            try:
-                rows = None if self.snapshot is None else self.snapshot[2]
-                self.captured_output = self.capture.output(output, rows)
-            except UnsupportedError:
-                lost(self.counters, "unsupported_output")
-            except Exception:  # noqa: BLE001 - an object of the model's may raise anything
-                lost(self.counters, "capture_failed")
+            rows = None if self.snapshot is None else self.snapshot[2]
+            self.captured_output = self._take_output(output, rows)
         _runtime.worker.submit(self)
+
+    def _take_output(self, output: object, rows: int | None) -> Column | None:
+        try:
+            return self.capture.output(output, rows)
+        except UnsupportedError:
+            lost(self.counters, "unsupported_output")
+        except Exception:  # noqa: BLE001 - an object of the model's may raise anything
+            lost(self.counters, "capture_failed")
+        return None
+
+
+class StreamPrediction(Prediction):
+    """A call that answers item by item: its span lasts as long as the stream, and each item is an output.
+
+    Between the items the code of whoever reads them runs, so the span is the current one only within a step.
+
+    Attributes:
+        step: context manager around each piece of work of the stream; set `output` within it.
+    """
+
+    __slots__ = ("_outputs", "step")
+
+    def __enter__(self) -> Self:
+        """Start the span and the clock."""
+        self.counters.active.append(None)
+        self._outputs: list[object] = []
+        self.step = _Step(self)
+        try:
+            self._start_span()
+        except Exception:  # noqa: BLE001 - telemetry is lost before the application is harmed
+            self.counters.faults += 1
+        self._start = time.perf_counter()
+        return self
+
+    def resume(self) -> object:
+        """Make the span the current one; return what ends that."""
+        return context.attach(self._context) if self._span is not None else None
+
+    def pause(self, token: Any) -> None:  # noqa: ANN401 - OpenTelemetry's
+        """End what `resume` began, and keep a snapshot of the item."""
+        if token is not None:
+            context.detach(token)
+        output, self.output = self.output, _UNSET
+        if output is _UNSET or not self.counters.takes_output:
+            return
+        column = self._take_output(output, None)
+        if column is None:
+            return
+        if len(self._outputs) + len(column) > _MAX_STREAM_OUTPUTS:
+            lost(self.counters, "queue_full")
+        else:
+            self._outputs.extend(column)
+
+    def _queue(self) -> None:
+        # What was given out before the stream broke off was an answer all the same.
+        self.captured_output = self._outputs or None
+        _runtime.worker.submit(self)
+
+
+class _Step:
+    """One step of a stream; like entry and exit of a prediction it lets no exception out."""
+
+    __slots__ = ("_prediction", "_token")
+
+    def __init__(self, prediction: StreamPrediction) -> None:
+        self._prediction = prediction
+
+    def __enter__(self) -> None:
+        self._token: object = None
+        try:
+            self._token = self._prediction.resume()
+        except Exception:  # noqa: BLE001 - telemetry is lost before the application is harmed
+            self._prediction.counters.faults += 1
+
+    def __exit__(self, *_exception: object) -> None:
+        try:
+            self._prediction.pause(self._token)
+        except Exception:  # noqa: BLE001 - as above
+            self._prediction.counters.faults += 1

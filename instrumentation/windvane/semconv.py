@@ -171,8 +171,13 @@ PREDICTION_ID: Final = Attribute(
 )
 PREDICTION_ROW_COUNT: Final = Attribute("ml.prediction.row_count", "int", "Rows in this call.")
 ERROR_TYPE: Final = Attribute(
-    "error.type", "string", "Qualified class name of the exception that ended the call; absent on success."
+    "error.type",
+    "string",
+    "Qualified class name of the exception that ended the call; `cancelled` where its reader or task went away; "
+    "absent on success.",
 )
+CANCELLED: Final = "cancelled"
+"""The `error.type` of calls that nobody waited for any more: no failure of the model."""
 EVENT_NAME: Final = Attribute("event.name", "string", "Name of the event, for back ends that drop the field.")
 
 DROP_REASON: Final = Attribute(
@@ -333,7 +338,7 @@ RECORDS_DROPPED: Final = Metric(
     "windvane.records.dropped",
     "counter",
     "{record}",
-    "Prediction records that windvane could not account for.",
+    "Records of calls that windvane could not account for in full.",
     (*_MODEL, DROP_REASON),
 )
 FEATURES_LEFT_OUT: Final = Metric(

@@ -506,14 +506,16 @@ def test_what_cannot_be_watched_is_refused(host: Host, model_name: str) -> None:
     """The decorator refuses what it could not watch, when it is applied."""
     model: Any = windvane.Model(model_name, version="1")
 
-    def stream(rows: object) -> Any:
-        yield rows
-
     def nothing() -> None:
         """Take no rows."""
 
-    with pytest.raises(windvane.DeclarationError, match="generator"):
-        model.predict(stream)
+    class Predictor:
+        """Called, it makes a predictor and no prediction."""
+
+    with pytest.raises(windvane.DeclarationError, match="no function"):
+        model.predict(Predictor)
+    with pytest.raises(windvane.DeclarationError, match="function that returns the rows"):
+        model.predict(features=1)(nothing)
     with pytest.raises(windvane.DeclarationError, match="no argument"):
         model.predict(nothing)
     with pytest.raises(windvane.DeclarationError, match="no function"):

@@ -1,0 +1,242 @@
+"""Whatever breaks inside windvane, a call answers as ever and the loss is counted.
+
+Every function of the package that runs in a call, in the worker or in an export is found by introspection and
+made to raise in turn, so that a new one is covered without being listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import importlib
+import inspect
+import pkgutil
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import windvane
+from windvane import _runtime, semconv
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from tests.instrumentation.conftest import Host
+
+GUARDS = {
+    # They catch what all others raise, and call nothing outside of that.
+    "Model.prediction",
+    "Prediction.__init__",
+    "Prediction.__enter__",
+    "Prediction.__exit__",
+    "StreamPrediction.__enter__",
+    "_Step.__init__",
+    "_Step.__enter__",
+    "_Step.__exit__",
+}
+ROWS = 9
+"""Rows that one round of calls passes in a form that can be read."""
+UNREADABLE = 2
+"""Objects of a round, passed or returned, that cannot be read."""
+
+
+class Place(NamedTuple):
+    """Where a function stands: a module or class, and the attribute's name."""
+
+    owner: Any
+    name: str
+
+    @property
+    def label(self) -> str:
+        owner = self.owner.__name__ if inspect.ismodule(self.owner) else self.owner.__qualname__
+        return f"{owner}.{self.name}"
+
+
+def places() -> Iterator[Place]:
+    for info in pkgutil.walk_packages(windvane.__path__, "windvane."):
+        if info.name == "windvane.__main__":  # importing it runs it
+            continue
+        module = importlib.import_module(info.name)
+        for name, member in vars(module).items():
+            if getattr(member, "__module__", None) != module.__name__:
+                continue
+            if inspect.isfunction(member):
+                yield Place(module, name)
+            elif inspect.isclass(member):
+                for attribute, value in vars(member).items():
+                    if inspect.isfunction(value) or isinstance(value, property | staticmethod | classmethod):
+                        yield Place(member, attribute)
+
+
+class InjectedError(RuntimeError):
+    """What every function raises in turn."""
+
+
+def replace(monkeypatch: pytest.MonkeyPatch, place: Place, stand_in: Callable[[Any], Any]) -> None:
+    """Put another function in this place, and wherever else the package refers to the one that was there."""
+    original = inspect.getattr_static(place.owner, place.name)
+    if isinstance(original, property):
+        monkeypatch.setattr(place.owner, place.name, property(stand_in(original.fget)))
+    elif isinstance(original, staticmethod | classmethod):
+        monkeypatch.setattr(place.owner, place.name, type(original)(stand_in(original.__func__)))
+    else:
+        new = stand_in(original)
+        monkeypatch.setattr(place.owner, place.name, new)
+        for module in [module for name, module in sys.modules.items() if name.startswith("windvane.")]:
+            for name, value in list(vars(module).items()):
+                if value is original:
+                    monkeypatch.setattr(module, name, new)
+
+
+def calls_of(model: windvane.Model) -> list[Callable[[], None]]:  # noqa: C901 - one small function for each kind
+    """Calls of every kind, each of which fails unless it gets just what the function gives."""
+    answer, error = object(), KeyError("mine")
+    rows = [{"x": 1.0, "c": "a"}, {"x": None, "c": 3}]
+    scores = np.array([0.5, 0.5])
+
+    @model.predict
+    def give(_batch: Any, result: object) -> object:
+        return result
+
+    @model.predict
+    def fail(_batch: Any) -> object:
+        raise error
+
+    @model.predict
+    async def give_later(_batch: Any) -> object:
+        await asyncio.sleep(0)
+        return scores
+
+    @model.predict
+    def stream(_batch: Any) -> Iterator[float]:
+        yield from scores
+
+    @model.predict
+    async def stream_later(_batch: Any) -> AsyncIterator[float]:
+        for score in scores:
+            yield score
+
+    def returns(batch: object, result: object) -> None:
+        assert give(batch, result) is result
+
+    def raises() -> None:
+        with pytest.raises(KeyError) as caught:
+            fail(rows[0])
+        assert caught.value is error
+
+    async def read() -> list[float]:
+        assert await give_later(rows[0]) is scores
+        return [score async for score in stream_later(rows[0])]
+
+    def streams() -> None:
+        assert list(stream(rows[0])) == list(scores)
+        assert asyncio.run(read()) == list(scores)
+
+    def block() -> None:
+        with model.prediction(rows[0]) as prediction:
+            prediction.output = 0.5
+
+    return [
+        lambda: returns(rows, scores),
+        lambda: returns(np.array([[1.0, 2.0], [np.inf, np.nan]]), scores),
+        lambda: returns(object(), answer),
+        raises,
+        streams,
+        block,
+        lambda: returns(pd.DataFrame(rows)[:0], []),
+    ]
+
+
+def counted(host: Host, model: str) -> tuple[float, float]:
+    """Return the values of a feature that were counted so far, and the records that were lost."""
+    assert windvane.flush(10)
+    wanted = {semconv.MODEL_NAME.name: model}
+    values = host.otlp.points(semconv.FEATURE_OBSERVATIONS.name, **wanted, **{semconv.FEATURE_NAME.name: "x"})
+    lost = host.otlp.points(semconv.RECORDS_DROPPED.name, **wanted)
+    host.otlp.metrics.clear()
+    host.otlp.raw.clear()
+    return sum(value for _, value in values), sum(value for _, value in lost)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of the thread of a flush
+def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
+    host: Host, model_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call returns its own object or raises its own exception, and the loss is counted."""
+    rng = np.random.default_rng(0)
+    frame = {"x": rng.normal(size=500), "c": rng.choice(["a", "b"], 500), "y": rng.uniform(size=500)}
+    baseline = windvane.Baseline.from_frame(frame, model=model_name, version="1", output="y")
+    model = windvane.Model(model_name, version="1", baseline=baseline)
+    calls = calls_of(model)
+    everywhere = [place for place in places() if place.label not in GUARDS]
+
+    def round_of_calls() -> None:
+        for call in calls:
+            call()
+        with contextlib.suppress(InjectedError):
+            _runtime.worker.drain(5)
+        windvane.flush(5)
+
+    round_of_calls()
+    reached: set[str] = set()
+    with monkeypatch.context() as patched:
+        for place in everywhere:
+            replace(patched, place, functools.partial(noting, reached, place.label))
+        round_of_calls()
+    at_call = [place for place in everywhere if place.label in reached]
+    assert len(at_call) > 40, "the introspection must find what runs"
+
+    values, lost = counted(host, model_name)
+    wrong = []
+    for place in at_call:
+        with monkeypatch.context() as patched:
+            replace(patched, place, raising)
+            try:
+                round_of_calls_safely(calls)
+            except Exception as error:  # noqa: BLE001 - all places are to be tried
+                wrong.append(f"{place.label}: the call was harmed: {error!r}")
+        values_before, lost_before = values, lost
+        values, lost = counted(host, model_name)
+        missing = ROWS - (values - values_before)
+        if missing > 0 and lost - lost_before <= UNREADABLE:
+            wrong.append(f"{place.label}: {missing} values are missing, and no loss is counted")
+        if missing < 0:
+            wrong.append(f"{place.label}: {-missing} values too many")
+        for call in calls:
+            call()
+        values_before, lost_before = values, lost
+        values, lost = counted(host, model_name)
+        if (values - values_before, lost - lost_before) != (ROWS, UNREADABLE):
+            wrong.append(f"{place.label}: after it {values - values_before} values, {lost - lost_before} lost")
+    assert not wrong, "\n".join(wrong)
+    assert {"windvane-worker", "windvane-export"} <= {thread.name for thread in threading.enumerate()}
+
+
+def round_of_calls_safely(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
+    # The public functions that wait are told of the fault; the threads behind them are not to end of it.
+    for wait in (_runtime.worker.drain, windvane.flush):
+        with contextlib.suppress(InjectedError):
+            wait(2)
+
+
+def noting(reached: set[str], label: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def note(*args: Any, **kwargs: Any) -> Any:
+        reached.add(label)
+        return original(*args, **kwargs)
+
+    return note
+
+
+def raising(_original: Callable[..., Any]) -> Callable[..., Any]:
+    def fail(*_args: Any, **_kwargs: Any) -> Any:
+        raise InjectedError
+
+    return fail
