@@ -26,6 +26,7 @@ _SUBCOMMANDS: Final = {
     # name: (module with a click command called `command`, extra that brings its imports, help)
     "baseline": ("windvane_processors.reference.cli", "processors", "Build and read reference statistics."),
     "budget": ("windvane.cli.budget", "cli", "Compute how many time series a model costs."),
+    "check": ("windvane_processors.check.cli", "processors", "Check a batch of data against a baseline."),
     "dashboards": ("windvane_dashboards.cli_dashboards", "cli", "Render the Grafana dashboards."),
     "demo": ("windvane_processors.demo.cli", "demo", "See it work: real flights, a real service, a real stack."),
     "doctor": ("windvane.cli.doctor", "cli", "Check that this environment can send telemetry."),
