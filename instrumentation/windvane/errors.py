@@ -4,6 +4,7 @@
 WindvaneError
 ├── DeclarationError (also a ValueError)  a model, owner, objective or option that cannot be used
 ├── BaselineError (also a ValueError)     a baseline that cannot be built, read or used
+├── ProfileError (also a ValueError)      a profile that cannot be read, written or merged
 └── StackError (also a RuntimeError)      a part of the local stack that cannot be found, built or started
 ```
 
@@ -12,7 +13,7 @@ A call of a decorated function never raises any of these.
 
 from __future__ import annotations
 
-__all__ = ["BaselineError", "DeclarationError", "StackError", "WindvaneError"]
+__all__ = ["BaselineError", "DeclarationError", "ProfileError", "StackError", "WindvaneError"]
 
 
 class WindvaneError(Exception):
@@ -25,6 +26,10 @@ class DeclarationError(WindvaneError, ValueError):
 
 class BaselineError(WindvaneError, ValueError):
     """A baseline that cannot be built, read or used; the message names the file or field and the mend."""
+
+
+class ProfileError(WindvaneError, ValueError):
+    """A profile that cannot be read, written or merged; the message says what is wrong, never a value."""
 
 
 class StackError(WindvaneError, RuntimeError):

@@ -1,0 +1,124 @@
+"""As much of the protobuf wire format as a whylogs profile needs.
+
+Encoding: https://protobuf.dev/programming-guides/encoding/. A message is a row of fields; a field is a tag
+(number and wire type) and a value. Written by hand since the profile's few messages are simpler than a
+generated module, and since a reader of foreign bytes should know each length that it believes.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from windvane.errors import ProfileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Value", "bytes_field", "fields", "fixed64_field", "text", "varint", "varint_field", "varint_from"]
+
+_VARINT: Final = 0
+_FIXED64: Final = 1
+_BYTES: Final = 2
+_FIXED32: Final = 5
+_MAX_VARINT_BYTES: Final = 10
+_CONTINUES: Final = 0x80
+_64_BITS: Final = (1 << 64) - 1
+_FIXED_LENGTHS: Final = {_FIXED64: 8, _FIXED32: 4}
+
+Value: TypeAlias = int | float | bytes
+"""A varint is an int, 64 fixed bits a float, and what has a length is bytes."""
+
+
+def varint(number: int) -> bytes:
+    """Write an integer of at most 64 bits in base 128; a negative one as its two's complement."""
+    number &= _64_BITS
+    written = bytearray()
+    while number >= _CONTINUES:
+        written.append(number & 0x7F | _CONTINUES)
+        number >>= 7
+    written.append(number)
+    return bytes(written)
+
+
+def varint_field(number: int, value: int) -> bytes:
+    """Write a field with an integer."""
+    return varint(number << 3 | _VARINT) + varint(value)
+
+
+def fixed64_field(number: int, value: float) -> bytes:
+    """Write a field with a double."""
+    return varint(number << 3 | _FIXED64) + struct.pack("<d", value)
+
+
+def bytes_field(number: int, value: bytes) -> bytes:
+    """Write a field with text, bytes or a message."""
+    return varint(number << 3 | _BYTES) + varint(len(value)) + value
+
+
+def varint_from(data: bytes, position: int) -> tuple[int, int]:
+    """Read a varint.
+
+    Returns:
+        The integer, at least 0 and of at most 64 bits, and the position after it.
+
+    Raises:
+        ProfileError: the data end in it, or it is too long.
+    """
+    number = 0
+    for i, byte in enumerate(data[position : position + _MAX_VARINT_BYTES]):
+        number |= (byte & 0x7F) << (7 * i)
+        if byte < _CONTINUES:
+            return number & _64_BITS, position + i + 1
+    msg = f"no number stands at byte {position}"
+    raise ProfileError(msg)
+
+
+def fields(message: bytes) -> Iterator[tuple[int, Value]]:
+    """Read the fields of a message, in their order.
+
+    Yields:
+        The number of the field and its value; 32 fixed bits, which no message here has, are left out.
+
+    Raises:
+        ProfileError: the message is malformed.
+    """
+    position = 0
+    while position < len(message):
+        tag, position = varint_from(message, position)
+        number, wire_type = tag >> 3, tag & 7
+        if wire_type == _VARINT:
+            value, position = varint_from(message, position)
+            yield number, value
+            continue
+        if wire_type == _BYTES:
+            length, position = varint_from(message, position)
+        elif wire_type in _FIXED_LENGTHS:
+            length = _FIXED_LENGTHS[wire_type]
+        else:
+            msg = f"field {number} has no wire type of protobuf's third version"
+            raise ProfileError(msg)
+        if length > len(message) - position:
+            msg = f"field {number} is longer than its message"
+            raise ProfileError(msg)
+        content = message[position : position + length]
+        position += length
+        if wire_type == _BYTES:
+            yield number, content
+        elif wire_type == _FIXED64:
+            yield number, struct.unpack("<d", content)[0]
+
+
+def text(value: Value) -> str:
+    """Read a field's value as text.
+
+    Raises:
+        ProfileError: it is none.
+    """
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            pass
+    msg = "a field that must be text is none"
+    raise ProfileError(msg)

@@ -1,0 +1,326 @@
+"""How many distinct values a column has: a HyperLogLog sketch.
+
+Flajolet, Fusy, Gandouet, Meunier, "HyperLogLog" (2007), with the estimator of historic inverse probability
+of Ting, "Streamed approximate counting of distinct elements" (2014), as Apache DataSketches has them:
+https://datasketches.apache.org/docs/HLL/HllSketches.html
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import numpy as np
+
+from windvane.errors import ProfileError
+from windvane.profiles._library import datasketches
+from windvane.profiles._murmur3 import ADDRESS_BITS, coupons, coupons_of_texts, hash_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+__all__ = ["Cardinality"]
+
+_LG_K: Final = 12
+"""whylogs' default: 4096 registers."""
+_MIN_LG_K: Final = 8
+"""Smaller sketches have no set of coupons."""
+_MAX_LG_K: Final = 16
+
+_FAMILY: Final = 7
+_EMPTY: Final = 4
+_COMPACT: Final = 8
+_OUT_OF_ORDER: Final = 16
+_LIST, _SET, _REGISTERS = range(3)
+_MAX_LIST: Final = 8
+"""As many coupons are a set and no list any more."""
+_HLL_4: Final = 0
+_HLL_8: Final = 2
+_MAX_VALUE: Final = 63
+_LG_SET: Final = 5
+_LG_EXCEPTIONS: Final = {8: 3, 9: 3, 10: 4, 11: 4, 12: 5, 13: 5, 14: 6, 15: 7, 16: 8}
+"""With how large tables the library begins, as lg: for coupons, and for exceptions by lg k."""
+
+_START: Final = struct.Struct("<BBBBBBBB")
+"""Ints of preamble, version, family, lg k, lg of a table's size, flags, list's length or offset, mode and type."""
+_REST: Final = struct.Struct("<dddII")
+"""Accumulated estimate, sum of 2^-register below 32 and above, registers at the offset, exceptions."""
+
+_BATCH: Final = 16_384
+"""Values looked at together, so that they stay in the processor's cache; their places fit two bytes."""
+_INVERSE_POWERS: Final = np.ldexp(1.0, -np.arange(64))
+
+
+class Cardinality:
+    """The number of distinct values within 1.6 % (one standard deviation, 4096 registers).
+
+    The first 384 distinct values are kept apart, as coupons; then each register keeps the largest value of
+    its coupons. The state and its estimate are those of the library fed one value at a time, in the same
+    order; in numpy, a column is hashed whole and only what raises a register is looked at.
+    """
+
+    __slots__ = ("_accumulated", "_coupons", "_lg_k", "_limits", "_out_of_order", "_registers")
+
+    def __init__(self) -> None:
+        """Begin without values."""
+        self._lg_k = _LG_K
+        self._coupons: NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
+        self._registers: NDArray[np.uint8] | None = None
+        self._limits: NDArray[np.uint64] | None = None  # the largest second half of a hash that raises a register
+        self._accumulated = 0.0
+        self._out_of_order = False
+
+    def update_numbers(self, numbers: NDArray[np.int64] | NDArray[np.float64]) -> None:
+        """Add numbers, shape (n,), without NaN; 1 and 1.0 are two values, as whylogs has it."""
+        for start in range(0, numbers.size, _BATCH):
+            self._update(self._rising(numbers[start : start + _BATCH]))
+
+    def update_repeated(self, numbers: NDArray[np.int64], distinct: NDArray[np.int64]) -> None:
+        """Add numbers of which each distinct one is known.
+
+        Where nothing depends on the order of new values, the distinct ones are all that is looked at.
+
+        Args:
+            numbers: shape (n,).
+            distinct: the distinct ones among them, shape (m,).
+        """
+        if distinct.size > _BATCH or 2 * distinct.size > numbers.size:
+            self.update_numbers(numbers)
+            return
+        new = self._rising(distinct)
+        if self._registers is None and np.union1d(self._coupons, new).size <= _max_coupons(self._lg_k):
+            self._update(new)
+        elif new.size:
+            self.update_numbers(numbers)
+
+    def update_texts(self, texts: Iterable[str]) -> None:
+        """Add texts; the empty one is no value, as the library has it."""
+        encoded = [text.encode("utf-8", "replace") for text in texts if text]
+        if encoded:
+            self._update(coupons_of_texts(encoded))
+
+    def merge(self, other: Cardinality) -> Cardinality:
+        """Return the sketch of both sets of values."""
+        library = datasketches()
+        union = library.hll_union(max(self._lg_k, other._lg_k))
+        for sketch in (self, other):
+            union.update(library.hll_sketch.deserialize(sketch.to_bytes()))
+        return Cardinality.from_bytes(union.get_result(library.tgt_hll_type.HLL_8).serialize_compact())
+
+    @property
+    def estimate(self) -> float:
+        """The estimated number of distinct values."""
+        return float(self._library_sketch().get_estimate())
+
+    def bounds(self, deviations: int = 1) -> tuple[float, float]:
+        """Return the bounds of the estimate, so many standard deviations away: 1, 2 or 3."""
+        sketch = self._library_sketch()
+        return float(sketch.get_lower_bound(deviations)), float(sketch.get_upper_bound(deviations))
+
+    def to_bytes(self) -> bytes:
+        """Write the sketch as the library does, compact, with registers of 4 bits."""
+        registers = self._registers
+        if registers is None:
+            return self._coupons_to_bytes()
+        offset = int(registers.min())
+        above = registers - np.uint8(offset)
+        exceptions = np.flatnonzero(above >= 15).astype(np.uint32)  # noqa: PLR2004 - 4 bits
+        nibbles = np.minimum(above, 15)
+        small = registers < 32  # noqa: PLR2004 - 2^-32 and less have a sum of their own, to lose no bit
+        flags = _COMPACT | (_OUT_OF_ORDER if self._out_of_order else 0)
+        table = _lg_table(exceptions.size, _LG_EXCEPTIONS[self._lg_k]) if exceptions.size else 0
+        return b"".join(
+            (
+                _START.pack(10, 1, _FAMILY, self._lg_k, table, flags, offset, _REGISTERS | _HLL_4 << 2),
+                _REST.pack(
+                    self._accumulated,
+                    _INVERSE_POWERS[registers[small]].sum(),
+                    _INVERSE_POWERS[registers[~small]].sum(),
+                    int(np.count_nonzero(above == 0)),
+                    exceptions.size,
+                ),
+                (nibbles[::2] | nibbles[1::2] << 4).tobytes(),
+                (exceptions | registers[exceptions].astype(np.uint32) << ADDRESS_BITS).astype("<u4").tobytes(),
+            )
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Cardinality:
+        """Read a compact sketch with registers of 4 or 8 bits.
+
+        Raises:
+            ProfileError: the bytes are no such sketch.
+        """
+        if len(data) < _START.size:
+            _invalid("is too short")
+        _, version, family, lg_k, _, flags, small, mode = _START.unpack_from(data)
+        if version != 1 or family != _FAMILY or not _MIN_LG_K <= lg_k <= _MAX_LG_K:
+            _invalid(f"is of another kind (version {version}, family {family}, lg k {lg_k})")
+        if not flags & (_COMPACT | _EMPTY):
+            _invalid("is not compact")
+        sketch = cls()
+        sketch._lg_k = lg_k
+        sketch._out_of_order = bool(flags & _OUT_OF_ORDER)
+        if mode & 3 == _REGISTERS:
+            sketch._read_registers(data, small, mode >> 2 & 3)
+            return sketch
+        if flags & _EMPTY:
+            count, position = 0, _START.size
+        elif mode & 3 == _LIST:
+            count, position = small, _START.size
+        elif mode & 3 == _SET and len(data) >= _START.size + 4:
+            count, position = int.from_bytes(data[_START.size : _START.size + 4], "little"), _START.size + 4
+        else:
+            _invalid("has an unknown mode")
+        if count > _max_coupons(lg_k) or len(data) != position + 4 * count:
+            _invalid("has coupons that do not fit its length")
+        sketch._coupons = np.frombuffer(data, "<u4", count, position).astype(np.uint32)
+        if np.unique(sketch._coupons).size != count or (sketch._coupons >> ADDRESS_BITS == 0).any():
+            _invalid("has coupons that cannot be")
+        return sketch
+
+    def _rising(self, numbers: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.uint32]:
+        """Make coupons of numbers, without those of which a register, if there are any, shows nothing."""
+        first, second = hash_numbers(numbers)
+        if self._registers is not None:
+            if self._limits is None:
+                self._limits = np.uint64(2**64 - 1) >> self._registers.astype(np.uint64)
+            slots = (first & np.uint64(self._registers.size - 1)).astype(np.intp)
+            rising = np.flatnonzero(second <= self._limits.take(slots))
+            first, second = first.take(rising), second.take(rising)
+        return coupons(first, second)
+
+    def _update(self, new: NDArray[np.uint32]) -> None:
+        """Add coupons in the order in which their values came."""
+        capacity = _max_coupons(self._lg_k)
+        while self._registers is None:
+            if not new.size:
+                return
+            # A few at a time, and of the rest no known ones, save for those that share a slot of the table:
+            # of a large column, most comes when the registers are there already, or is known.
+            head, new = new[: 2 * capacity], new[2 * capacity :]
+            distinct, at = np.unique(head, return_index=True)
+            at = np.sort(at[~np.isin(distinct, self._coupons)])
+            room = capacity + 1 - self._coupons.size
+            self._coupons = np.concatenate((self._coupons, head[at[:room]]))
+            if at.size >= room:
+                new = np.concatenate((head[at[room:]], new))
+                self._promote()
+            elif new.size:
+                known = np.zeros(1 << self._lg_k, dtype=np.uint32)
+                known[self._coupons & np.uint32(known.size - 1)] = self._coupons
+                new = new[known[new & np.uint32(known.size - 1)] != new]
+        for start in range(0, new.size, _BATCH):
+            self._raise_registers(self._registers, new[start : start + _BATCH])
+
+    def _promote(self) -> None:
+        """Make registers of the coupons."""
+        registers = np.zeros(1 << self._lg_k, dtype=np.uint8)
+        by_value = np.sort(self._coupons)  # of those of one register, the last and largest stays
+        registers[by_value & np.uint32(registers.size - 1)] = by_value >> ADDRESS_BITS
+        self._registers, self._coupons = registers, self._coupons[:0]
+        self._accumulated = _estimate_at_promotion(self._lg_k)
+
+    def _raise_registers(self, registers: NDArray[np.uint8], new: NDArray[np.uint32]) -> None:
+        """Find the coupons that raise a register when they come, and let each add to the estimate.
+
+        Each adds the inverse of the probability that a new value would raise any register, which is the sum
+        of 2^-register over their number.
+        """
+        slots = (new & np.uint32(registers.size - 1)).astype(np.uint16)
+        values = (new >> ADDRESS_BITS).astype(np.uint8)
+        rising = np.flatnonzero(values > registers.take(slots))  # take is twice as fast as an index
+        if not rising.size:
+            return
+        # By register, and in each by the order in which they came; a later register outweighs any value.
+        rising = rising.take(np.argsort(slots.take(rising), kind="stable"))
+        slots, values = slots.take(rising), values.take(rising)
+        ranks = slots.astype(np.int64) * (_MAX_VALUE + 1) + values
+        highest = np.maximum.accumulate(ranks)
+        records = np.flatnonzero(np.concatenate(([True], ranks[1:] > highest[:-1])))
+        slots, values, rising = slots.take(records), values.take(records), rising.take(records)
+        same = slots[1:] == slots[:-1]
+        before = registers.take(slots)
+        before[1:][same] = values[:-1][same]
+        order = np.argsort(rising.astype(np.uint16), kind="stable")  # two bytes are sorted by their digits
+        changes = (_INVERSE_POWERS.take(values) - _INVERSE_POWERS.take(before)).take(order)
+        total = _INVERSE_POWERS.take(registers).sum()
+        if not self._out_of_order:
+            sums = total + np.concatenate(([0.0], np.cumsum(changes[:-1])))
+            # cumsum adds one after the other, as the library does; sum would add in pairs.
+            self._accumulated = float(np.cumsum(np.concatenate(([self._accumulated], registers.size / sums)))[-1])
+        last = np.concatenate((~same, [True]))
+        registers[slots[last]] = values[last]
+        if self._limits is not None:
+            self._limits[slots[last]] = np.uint64(2**64 - 1) >> values[last].astype(np.uint64)
+
+    def _coupons_to_bytes(self) -> bytes:
+        count = self._coupons.size
+        flags = _COMPACT | (_EMPTY if not count else 0) | (_OUT_OF_ORDER if self._out_of_order else 0)
+        content = np.sort(self._coupons).astype("<u4").tobytes()
+        if count < _MAX_LIST:
+            return _START.pack(2, 1, _FAMILY, self._lg_k, 3, flags, count, _LIST | _HLL_4 << 2) + content
+        start = _START.pack(3, 1, _FAMILY, self._lg_k, _lg_table(count, _LG_SET), flags, 0, _SET | _HLL_4 << 2)
+        return start + struct.pack("<I", count) + content
+
+    def _read_registers(self, data: bytes, offset: int, kind: int) -> None:
+        if len(data) < _START.size + _REST.size:
+            _invalid("is too short")
+        accumulated, _, _, _, exceptions = _REST.unpack_from(data, _START.size)
+        count = 1 << self._lg_k
+        size = {_HLL_4: count // 2, _HLL_8: count}.get(kind)
+        position = _START.size + _REST.size
+        if size is None or len(data) != position + size + 4 * exceptions or not 0 <= accumulated < math.inf:
+            _invalid("has registers that do not fit its length")
+        packed = np.frombuffer(data, np.uint8, size, position)
+        if kind == _HLL_8:
+            registers = packed.copy()
+        else:
+            registers = np.empty(count, dtype=np.uint8)
+            registers[::2], registers[1::2] = packed & 15, packed >> 4
+            special = registers == 15  # noqa: PLR2004 - 4 bits
+            registers += np.uint8(min(offset, _MAX_VALUE))
+            pairs = np.frombuffer(data, "<u4", exceptions, position + size)
+            slots = (pairs & np.uint32((1 << ADDRESS_BITS) - 1)).astype(np.int64)
+            if not np.array_equal(np.sort(slots), np.flatnonzero(special)):
+                _invalid("has other exceptions than registers that need them")
+            registers[slots] = pairs >> ADDRESS_BITS
+        if registers.max() > _MAX_VALUE:
+            _invalid("has a register that is too large")
+        self._registers, self._accumulated = registers, accumulated
+
+    def _library_sketch(self) -> Any:  # noqa: ANN401 - the library has no types
+        return datasketches().hll_sketch.deserialize(self.to_bytes())
+
+
+def _max_coupons(lg_k: int) -> int:
+    """Return how many coupons are kept: three quarters of a table with an eighth of the registers' number."""
+    return 3 << lg_k - 5
+
+
+def _lg_table(entries: int, least: int) -> int:
+    """Return the lg of the size of the library's hash table, which is filled up to three quarters."""
+    return max(least, (-(-entries * 4 // 3) - 1).bit_length())
+
+
+@cache
+def _estimate_at_promotion(lg_k: int) -> float:
+    """Ask the library for its estimate when the first registers are made, which depends on their number only."""
+    sketch = datasketches().hll_sketch(lg_k)
+    number = 0
+    while True:
+        sketch.update(number)
+        number += 1
+        if number > _max_coupons(lg_k):
+            written = sketch.serialize_compact()
+            if written[7] & 3 == _REGISTERS:
+                return float(_REST.unpack_from(written, _START.size)[0])
+
+
+def _invalid(what: str) -> NoReturn:
+    msg = f"a HyperLogLog sketch {what}"
+    raise ProfileError(msg)
