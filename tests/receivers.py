@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -62,6 +63,7 @@ class OtlpReceiver(_Server):
     def __init__(self, port: int = 0) -> None:
         self.metrics: list[ExportMetricsServiceRequest] = []
         self.traces: list[ExportTraceServiceRequest] = []
+        self.logs: list[ExportLogsServiceRequest] = []
         self.raw: list[bytes] = []
         receiver = self
 
@@ -73,6 +75,8 @@ class OtlpReceiver(_Server):
                     receiver.metrics.append(ExportMetricsServiceRequest.FromString(body))
                 elif self.path == "/v1/traces":
                     receiver.traces.append(ExportTraceServiceRequest.FromString(body))
+                elif self.path == "/v1/logs":
+                    receiver.logs.append(ExportLogsServiceRequest.FromString(body))
                 answer_empty(self)
 
             def log_message(self, *_args: object) -> None:
@@ -108,6 +112,15 @@ class OtlpReceiver(_Server):
             for resource in request.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
+        ]
+
+    def records(self) -> list[Any]:
+        return [
+            record
+            for request in self.logs
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for record in scope.log_records
         ]
 
 

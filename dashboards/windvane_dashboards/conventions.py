@@ -77,11 +77,12 @@ def page() -> str:
             "OTLP log records with an event name.",
             "",
             *_table(
-                ("Event", "Attributes", "Meaning"),
+                ("Event", "Attributes", "Body", "Meaning"),
                 (
                     (
                         f"`{event.name}`",
                         ", ".join(f"`{attribute.name}`" for attribute in event.attributes),
+                        " ".join(f"`{field.name}`: {field.description}" for field in event.body),
                         event.description,
                     )
                     for event in semconv.EVENTS
@@ -175,4 +176,29 @@ def _event(event: semconv.Event) -> list[str]:
         f"    stability: {_STABILITY}",
         f"    brief: {_text(event.description)}",
         *_references(event.attributes),
+        *_body(event),
+    ]
+
+
+def _body(event: semconv.Event) -> list[str]:
+    out = []
+    for field in event.body:
+        out += [
+            f"        - id: {field.name}",
+            f"          type: {field.type}",
+            f"          stability: {_STABILITY}",
+            f"          brief: {_text(field.description)}",
+            "          requirement_level: opt_in",
+        ]
+    if not out:
+        return []
+    return [
+        "    body:",
+        f"      id: {event.name}.body",
+        "      type: map",
+        f"      stability: {_STABILITY}",
+        f"      brief: {_text('What was asked and answered, as far as values are declared to leave.')}",
+        "      requirement_level: opt_in",
+        "      fields:",
+        *out,
     ]

@@ -10,6 +10,7 @@ from windvane.baseline import Baseline
 from windvane.configuration import configure
 from windvane.declaration import Objectives, Owner
 from windvane.errors import BaselineError, DeclarationError, StackError, WindvaneError
+from windvane.events import PredictionEvents
 from windvane.model import Model
 from windvane.prediction import Prediction
 
@@ -21,6 +22,7 @@ __all__ = [
     "Objectives",
     "Owner",
     "Prediction",
+    "PredictionEvents",
     "StackError",
     "WindvaneError",
     "__version__",

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
 
@@ -28,12 +29,14 @@ __all__ = ["Capture", "Snapshot", "UnsupportedError"]
 
 Column: TypeAlias = "NDArray[Any] | Sequence[object]"
 
-Snapshot: TypeAlias = tuple[str, Any, int]
-"""Rows of one call: their kind, the content, and how many they are. A plain tuple, since each call makes one.
+Snapshot: TypeAlias = tuple[str, Any, int, int]
+"""Rows of one call: their kind, the content, how many they are, and how many values have an unexpected name.
 
-- `tuples`: for each row a tuple of values in the order of the features
-- `array`: a 2-D array, and `sparse` a scipy matrix, whose columns are the features
-- `named`: the names that are there, and what gives a column by its name
+A plain tuple, since each call makes one.
+
+- `tuples`: for each row a tuple of values, in the order of the features and then of the event times
+- `array`: a 2-D array, and `sparse` a scipy matrix, with these columns as far as the data have them
+- `named`: the names that are there, which the worker looks at, and what gives a column by its name
 """
 
 _SCALARS: Final = (str, int, float, bool, np.generic, type(None), date, Decimal)
@@ -59,24 +62,60 @@ class Capture:
         features: the features to take, in the order in which columns are given back.
         array_columns: names of the columns of data without names, in its order; holds every feature.
         output: the output of the baseline.
+        event_times: columns that hold the time of a feature's event; data need not have them.
+        known: further names that rows may have; None where no name is unexpected.
 
     Attributes:
+        event_times: as above.
         row_values: how many values a row holds, its output included.
+        row_bytes: what the row that was measured last holds, by the queue's estimate.
+        unmeasured_rows: rows until the next one is measured.
     """
 
-    __slots__ = ("_classes", "_features", "_in_order", "_output", "_positions", "_values", "_width", "row_values")
+    __slots__ = (
+        "_classes",
+        "_expected",
+        "_features",
+        "_getter",
+        "_in_order",
+        "_index",
+        "_output",
+        "_positions",
+        "_rest",
+        "_taken",
+        "_width",
+        "event_times",
+        "row_bytes",
+        "row_values",
+        "unmeasured_rows",
+    )
 
-    def __init__(self, features: Sequence[str], array_columns: Sequence[str], output: Feature | None = None) -> None:
+    def __init__(
+        self,
+        features: Sequence[str],
+        array_columns: Sequence[str],
+        output: Feature | None = None,
+        *,
+        event_times: Sequence[str] = (),
+        known: Iterable[str] | None = None,
+    ) -> None:
         """Prepare the look-ups."""
         self._features = tuple(features)
-        position = {name: i for i, name in enumerate(array_columns)}
-        self._positions = [position[name] for name in self._features]
+        self.event_times = tuple(event_times)
+        self._taken = tuple(dict.fromkeys([*self._features, *self.event_times]))
+        self._getter = _values_of(self._taken)
+        self._expected = None if known is None else frozenset([*self._taken, *known])
+        self._rest = (self._expected or frozenset()).difference(self._taken)
         self._width = len(array_columns)
+        position = {name: i for i, name in enumerate(array_columns)}
+        in_arrays = [name for name in self._taken if name in position]
+        self._index = {name: i for i, name in enumerate(in_arrays)}
+        self._positions = [position[name] for name in in_arrays]
         self._in_order = self._positions == list(range(self._width))
-        self._values = _values_of(self._features)
         self._output = output.name if output else None
         self._classes = _numbered_classes(output)
-        self.row_values = len(self._features) + 1
+        self.row_values = len(self._taken) + 1
+        self.row_bytes = self.unmeasured_rows = 0
 
     def snapshot(self, rows: object) -> Snapshot:
         """Take a snapshot.
@@ -97,41 +136,49 @@ class Capture:
                 would compute it or use it up.
         """
         if isinstance(rows, dict):
-            return "tuples", (self._values(rows),), 1
+            values, unexpected = self._by_name(rows)
+            return "tuples", (values,), 1, unexpected
         if _is_sequence(rows):
             return self._sequence(rows)
         if isinstance(rows, np.ndarray):
             return self._structured(rows) if rows.dtype.names else self._array(rows)
         names = _column_names(rows)
         if names is not None:
-            return "named", (names, _copy_frame(rows)) if self._features else None, len(rows)  # type: ignore[arg-type]
+            content = (names, _copy_frame(rows)) if self._taken else None
+            return "named", content, len(rows), 0  # type: ignore[arg-type] # every frame has a length
         sparse = sys.modules.get("scipy.sparse")
         if sparse is not None and sparse.issparse(rows):
             return self._sparse(rows)
-        return "tuples", (self._row(rows),), 1
+        values, unexpected = self._row(rows)
+        return "tuples", (values,), 1, unexpected
 
     def columns(self, snapshot: Snapshot) -> Iterator[Column | None]:
         """Give the columns of a snapshot with at least one row, in the order of the features.
 
         A column that cannot be read (such as a name that stands over several columns) is None.
         """
-        kind, content, rows = snapshot
-        if not self._features:
-            return
-        if kind == "tuples":
-            yield from zip(*content, strict=True)
-        elif kind == "array":
-            for position in range(len(self._features)):
-                yield content[:, position]
-        elif kind == "sparse":
-            by_column = content.tocsc()
-            for position in range(len(self._features)):
-                yield by_column[:, [position]].toarray().reshape(-1)
+        if snapshot[0] == "tuples":
+            yield from islice(zip(*snapshot[1], strict=True), len(self._features))
         else:
-            names, table = content
-            present = set(names)
-            for name in self._features:
-                yield _column(table, name) if name in present else [None] * rows
+            yield from self._columns(snapshot, self._features)
+
+    def event_time_columns(self, snapshot: Snapshot) -> Iterator[Column | None]:
+        """Give the columns of a snapshot with at least one row, in the order of the event times.
+
+        The values of a column that is not there are missing. One that cannot be read is None.
+        """
+        if snapshot[0] == "tuples":
+            for position in map(self._taken.index, self.event_times):
+                yield [row[position] for row in snapshot[1]]
+        else:
+            yield from self._columns(snapshot, self.event_times)
+
+    def unexpected(self, snapshot: Snapshot) -> int:
+        """Tell how many values of a snapshot stand under names that are not known."""
+        kind, content, rows, unexpected = snapshot
+        if kind != "named" or content is None or self._expected is None:
+            return unexpected
+        return rows * sum(name not in self._expected for name in content[0])
 
     def output(self, result: object, rows: int | None) -> Column:
         """Take a snapshot of what a call returned.
@@ -167,72 +214,132 @@ class Capture:
             return self._output_array(_to_numpy(result), rows)
         raise UnsupportedError
 
-    def _row(self, row: Any) -> tuple[object, ...]:  # noqa: ANN401 - any object
+    def _columns(self, snapshot: Snapshot, wanted: tuple[str, ...]) -> Iterator[Column | None]:
+        kind, content, rows, _ = snapshot
+        if not wanted:
+            return
+        absent = [None] * rows
+        if kind == "named":
+            names, table = content
+            present = set(names)
+            for name in wanted:
+                yield _column(table, name) if name in present else absent
+            return
+        if kind == "sparse" and self._index:
+            content = content.tocsc()
+        for name in wanted:
+            position = self._index.get(name)
+            if position is None:
+                yield absent
+            else:
+                yield content[:, [position]].toarray().reshape(-1) if kind == "sparse" else content[:, position]
+
+    def _by_name(self, row: Mapping[str, object]) -> tuple[tuple[object, ...], int]:
+        """Return a row's values, None for an absent one, and how many names are not known."""
+        if type(row) is not dict:
+            # Other mappings may make up and keep what they do not have, or never come to an end.
+            values = tuple(map(row.get, self._taken))
+            if self._expected is None:
+                return values, 0
+            return values, max(0, len(row) - sum(map(row.__contains__, self._expected)))
+        try:
+            values = self._getter(row)
+        except KeyError:
+            values = tuple(map(row.get, self._taken))
+            if self._expected is None:
+                return values, 0
+            return values, len(row) - len(self._expected) + len(self._expected.difference(row))
+        return values, self._further_names(row) if len(row) != len(values) else 0
+
+    def _further_names(self, row: Mapping[str, object]) -> int:
+        """Tell how many unknown names a row with all known values has, at a price that its size is no part of."""
+        if self._expected is None:
+            return 0
+        return len(row) - len(self._taken) - len(self._rest) + len(self._rest.difference(row))
+
+    def _row(self, row: Any) -> tuple[tuple[object, ...], int]:  # noqa: ANN401 - any object
         if isinstance(row, dict):
-            return self._values(row)
+            return self._by_name(row)
         if _is_sequence(row):
-            return self._by_position(row)
+            return self._by_position(row), 0
         if isinstance(row, np.ndarray) and row.ndim == 1:
-            return self._by_position(_listed(row))
+            return self._by_position(_listed(row)), 0
         if _is(row, "pandas", "Series"):
             fields = dict(zip(row.index, row, strict=True))
             if len(fields) != len(row) or (self._features and fields.keys().isdisjoint(self._features)):
                 raise UnsupportedError  # a name stands twice, or this is a column and no row
-            return self._values(fields)
-        found = _fields(row, self._features)
+            return self._by_name(fields)
+        found = _fields(row, self._taken)
         if found is None:
             raise UnsupportedError
-        return self._values(found)
+        if isinstance(row, Mapping | np.void):
+            return self._by_name(found)
+        # Which fields the objects of a class have is said by code, not by data.
+        return tuple(map(found.get, self._taken)), 0
 
     def _by_position(self, values: Sequence[object]) -> tuple[object, ...]:
         if self._features and len(values) != self._width:
             raise UnsupportedError
-        return tuple([values[position] for position in self._positions])
+        taken = [values[position] for position in self._positions]
+        return tuple(taken) if len(taken) == len(self._taken) else tuple(map(self._named(taken).get, self._taken))
+
+    def _named(self, values: Sequence[object]) -> dict[str, object]:
+        return dict(zip(self._index, values, strict=True))
 
     def _sequence(self, rows: Sequence[Any]) -> Snapshot:
-        if not self._features:
-            return "array", None, len(rows)
+        if not self._taken:
+            return "array", None, len(rows), 0
         if not rows:
-            return "tuples", (), 0
+            return "tuples", (), 0, 0
         if _is_scalar(rows[0]):
+            if not self._features:
+                return "array", None, len(rows), 0
             if len(rows) != self._width or not all(map(_is_scalar, rows)):
                 raise UnsupportedError
-            return "tuples", (self._by_position(rows),), 1
-        all_dicts = set(map(type, rows)) == {dict}
-        content = list(map(self._values if all_dicts else self._row, rows))
-        return "tuples", content, len(content)
+            return "tuples", (self._by_position(rows),), 1, 0
+        if set(map(type, rows)) == {dict}:
+            try:
+                content = list(map(self._getter, rows))
+            except KeyError:
+                pass
+            else:
+                as_usual = sum(map(len, rows)) == len(rows) * len(self._taken)
+                return "tuples", content, len(content), 0 if as_usual else sum(map(self._further_names, rows))
+        pairs = list(map(self._row, rows))
+        return "tuples", [values for values, _ in pairs], len(pairs), sum(unexpected for _, unexpected in pairs)
 
     def _array(self, rows: NDArray[Any]) -> Snapshot:
         rows = _plain_array(rows)
         if rows.ndim == 1 and rows.size == self._width > 0:
-            return "tuples", (self._by_position(_listed(rows)),), 1
+            return "tuples", (self._by_position(_listed(rows)),), 1, 0
         if rows.ndim != _TABLE_DIMENSIONS or (self._features and rows.shape[1] != self._width):
             raise UnsupportedError
         count = rows.shape[0]
         if not self._features:
-            return "array", None, count
+            return "array", None, count, 0
         if count == 1:  # tuples of several calls are counted together
-            return "tuples", (self._by_position(_listed(rows[0])),), 1
-        return "array", rows.copy() if self._in_order else rows[:, self._positions], count
+            return "tuples", (self._by_position(_listed(rows[0])),), 1, 0
+        return "array", rows.copy() if self._in_order else rows[:, self._positions], count, 0
 
     def _structured(self, rows: NDArray[Any]) -> Snapshot:
         if rows.ndim == 0:
-            return "tuples", (self._row(rows[()]),), 1
+            values, unexpected = self._row(rows[()])
+            return "tuples", (values,), 1, unexpected
         if rows.ndim != 1:
             raise UnsupportedError
-        present = set(rows.dtype.names or ())
-        columns = {name: rows[name].copy() for name in self._features if name in present}
-        return "named", (columns.keys(), columns), rows.shape[0]
+        names: tuple[str, ...] = rows.dtype.names or ()
+        columns = {name: rows[name].copy() for name in self._taken if name in names}
+        return "named", (names, columns) if self._taken else None, rows.shape[0], 0
 
     def _sparse(self, rows: Any) -> Snapshot:  # noqa: ANN401 - scipy is not imported for its types
         if rows.ndim != _TABLE_DIMENSIONS:
             raise UnsupportedError
         count, width = rows.shape
         if not self._features:
-            return "sparse", None, count
+            return "sparse", None, count, 0
         if width != self._width or count * len(self._features) > _MAX_SPARSE_CELLS:
             raise UnsupportedError
-        return "sparse", rows.copy() if self._in_order else rows.tocsc()[:, self._positions], count
+        return "sparse", rows.copy() if self._in_order else rows.tocsc()[:, self._positions], count, 0
 
     def _unwrapped(self, result: Any) -> Any:  # noqa: ANN401 - any object
         """Take what stands under the output's name out of what has names; give anything else back."""
@@ -302,20 +409,12 @@ class Capture:
         return most_probable
 
 
-def _values_of(features: tuple[str, ...]) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
-    """Return a function from a mapping to the features' values, None for an absent one."""
-    if not features:
+def _values_of(names: tuple[str, ...]) -> Callable[[dict[str, object]], tuple[object, ...]]:
+    """Return a function from a dict to the values under these names, which raises KeyError where one is absent."""
+    if not names:
         return lambda _row: ()
-    getter = itemgetter(*features)
-    several = len(features) > 1
-
-    def values(row: Mapping[str, object]) -> tuple[object, ...]:
-        try:
-            return getter(row) if several else (getter(row),)
-        except KeyError:
-            return tuple(map(row.get, features))
-
-    return values
+    getter: Callable[[dict[str, object]], Any] = itemgetter(*names)
+    return getter if len(names) > 1 else lambda row: (getter(row),)
 
 
 def _numbered_classes(output: Feature | None) -> int | None:
@@ -365,7 +464,7 @@ def _fields(row: object, names: Sequence[str]) -> Mapping[str, object] | None:
     if isinstance(row, Mapping):
         return row
     if isinstance(row, np.void):
-        return {name: row[name] for name in names if name in row.dtype.names} if row.dtype.names else None
+        return {name: row[name] for name in row.dtype.names} if row.dtype.names else None
     if any(hasattr(type(row), fields) for fields in _FIELD_LISTS):
         found = ((name, getattr(row, name, _ABSENT)) for name in names)
         return {name: value for name, value in found if value is not _ABSENT}
@@ -421,4 +520,3 @@ def _copy_frame(frame: Any) -> Any:  # noqa: ANN401 - a frame of any library
         return frame.copy(deep=int(sys.modules["pandas"].__version__.split(".", 1)[0]) < 3)  # noqa: PLR2004
     # Polars copies on write; Arrow data are immutable.
     return frame.clone() if _is(frame, "polars", "DataFrame") else frame
-

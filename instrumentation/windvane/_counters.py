@@ -4,32 +4,57 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from windvane import semconv
+from windvane._ages import AGE_VIOLATIONS, Ages
 from windvane._durations import Durations, HistogramValue
+from windvane._events import Emitter
+from windvane._universal import UniversalBins
 from windvane.bins import no_violations, numbers_of
 from windvane.budget import MAX_ERROR_TYPES, budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from opentelemetry.trace import SpanContext
 
     from windvane._capture import Column
-    from windvane.baseline import Baseline, Feature
+    from windvane.baseline import Baseline, Feature, Role
     from windvane.declaration import Objectives, Owner
+    from windvane.events import PredictionEvents
 
-__all__ = ["ModelCounters", "Stream", "Totals"]
+__all__ = ["Declaration", "ModelCounters", "Stream", "Totals"]
 
 Point: TypeAlias = tuple[dict[str, Any], int | float | HistogramValue]
 Stream: TypeAlias = tuple[semconv.Metric, list[Point]]
 
 _KINDS: Final = semconv.VIOLATION_KIND.values
+
+
+class Declaration(NamedTuple):
+    """What a model version was declared with; `windvane.Model` tells what each means.
+
+    Attributes:
+        features: inputs that are counted into universal bins, where there is no baseline.
+        event_times: features whose age is counted, with the column of the time of their event.
+    """
+
+    name: str
+    version: str
+    variant: str | None
+    baseline: Baseline | None
+    owner: Owner | None
+    objectives: Objectives | None
+    features: tuple[str, ...]
+    event_times: Mapping[str, str]
+    events: PredictionEvents | None
+    exception_messages: bool
 
 
 class Totals(NamedTuple):
@@ -41,6 +66,8 @@ class Totals(NamedTuple):
         observations: for each feature the values in each bin.
         violations: for each feature the violations of each kind.
         dropped: records lost for each reason.
+        unexpected: values under names that the baseline does not know.
+        ages: for each feature with an event time, the ages by the upper bound of their bucket in seconds.
     """
 
     rows: int
@@ -48,29 +75,29 @@ class Totals(NamedTuple):
     observations: dict[str, Counter[str]]
     violations: dict[str, Counter[str]]
     dropped: Counter[str]
+    unexpected: int
+    ages: dict[str, Counter[float]]
+
+
+class _Declared(NamedTuple):
+    """A feature of a model without a baseline: nothing is known of it but its name."""
+
+    name: str
+    role: Role
+    bins: UniversalBins = UniversalBins()
 
 
 class _FeatureCounter:
-    """Counts of one feature, with the attributes of its data points made once."""
+    """Counts of one feature."""
 
-    __slots__ = ("counts", "feature", "points", "reference_points", "violation_points", "violations")
+    __slots__ = ("counts", "feature", "violations")
 
-    def __init__(self, feature: Feature, model: dict[str, Any]) -> None:
+    def __init__(self, feature: Feature | _Declared) -> None:
         self.feature = feature
-        named = {**model, semconv.FEATURE_NAME.name: feature.name}
-        self.points = [
-            {**named, semconv.FEATURE_ROLE.name: feature.role, semconv.FEATURE_BIN.name: label}
-            for label in feature.bins.labels
-        ]
-        self.reference_points: list[Point] = [
-            ({**point, semconv.FEATURE_BIN_RANGE.name: text}, count)
-            for point, text, count in zip(self.points, feature.bins.ranges, feature.counts, strict=True)
-        ]
-        self.violation_points = [{**named, semconv.VIOLATION_KIND.name: kind} for kind in _KINDS]
         self.reset()
 
     def reset(self) -> None:
-        self.counts = np.zeros(len(self.points), dtype=np.int64)
+        self.counts = np.zeros(len(self.feature.bins.labels), dtype=np.int64)
         self.violations = no_violations()
 
 
@@ -80,35 +107,46 @@ class ModelCounters:
     The worker adds, the exporter reads; the lock keeps a column's counts whole.
     """
 
-    def __init__(
-        self,
-        name: str,
-        version: str,
-        *,
-        variant: str | None,
-        baseline: Baseline | None,
-        owner: Owner | None,
-        objectives: Objectives | None,
-    ) -> None:
-        """Start from zero."""
-        self.declaration = (name, version, variant, baseline, owner, objectives)
+    def __init__(self, declaration: Declaration) -> None:
+        """Start from zero.
+
+        Raises:
+            DeclarationError: an event cannot be made as declared, or the series limit cannot be read.
+        """
+        self.declaration = declaration
+        name, version, variant, baseline, _, _, features, event_times, events, _ = declaration
         self.model = {semconv.MODEL_NAME.name: name, semconv.MODEL_VERSION.name: version}
         self.labels = {**self.model, **({semconv.MODEL_VARIANT.name: variant} if variant else {})}
         self.span_name = f"predict {name}"
         self.span_attributes = {**self.labels, semconv.PREDICTION_ROW_COUNT.name: 1}
         self.active: deque[None] = deque()
-        inputs = baseline.inputs if baseline else ()
-        self._inputs = [_FeatureCounter(feature, self.model) for feature in inputs]
-        output = baseline.output if baseline else None
-        self._output = _FeatureCounter(output, self.model) if output else None
+        inputs = baseline.inputs if baseline else [_Declared(feature, "input") for feature in features]
+        self._inputs = [_FeatureCounter(feature) for feature in inputs]
+        declared_output = _Declared(semconv.UNIVERSAL_OUTPUT, "output") if features else None
+        output = baseline.output if baseline else declared_output
+        self._output = _FeatureCounter(output) if output else None
         derived = baseline.derived if baseline else None
-        self._derived = _FeatureCounter(derived, self.model) if derived else None
+        self._derived = _FeatureCounter(derived) if derived else None
+        self.emitter = None
+        if events is not None:
+            names = [counter.feature.name for counter in self._inputs]
+            self.emitter = Emitter(events, self.labels, names, output.name if output else None)
         self._components = baseline.principal_components if baseline else None
         self._component_inputs = frozenset(self._components.inputs if self._components else ())
-        self.budget = budget(baseline)
+        aged: defaultdict[str, list[str]] = defaultdict(list)
+        for feature, column in event_times.items():
+            aged[column].append(feature)
+        self._ages = [Ages(column, names) for column, names in aged.items()]
+        self.budget = budget(baseline, features=features, event_times=event_times)
         left_out = frozenset(self.budget.left_out)
         self._exported = [counter for counter in self._features() if counter.feature.name not in left_out]
-        self._constant = list(self._declared_streams(baseline, owner, objectives))
+        self._referenced = [c.feature for c in self._exported if not isinstance(c.feature, _Declared)]
+        names_of_baseline = frozenset(feature.name for feature in baseline.features) if baseline else frozenset()
+        # Each is a name, the kinds of violations that it can have, and what counts them.
+        self._violating: list[tuple[str, tuple[str, ...], _FeatureCounter | Ages]] = [
+            *((c.feature.name, semconv.VALUE_VIOLATIONS, c) for c in self._exported if baseline),
+            *((a.column, AGE_VIOLATIONS, a) for a in self._ages if a.column not in names_of_baseline),
+        ]
         self.reset()
 
     def reset(self) -> None:
@@ -120,6 +158,9 @@ class ModelCounters:
         self.dropped: Counter[str] = Counter()
         self.faults = 0  # failures of windvane's own, counted where no function can be called for fear of another
         self._rows = 0
+        self._unexpected = 0
+        for ages in self._ages:
+            ages.reset()
         self._durations: dict[str | None, Durations] = {None: Durations()}
         for counter in self._features():
             counter.reset()
@@ -128,11 +169,12 @@ class ModelCounters:
     def shown(self) -> bool:
         """Whether every counter has been exported; the first time, it is at zero."""
         with self._lock:
-            return self._shown and all(counter.shown for counter in self._durations.values())
+            histograms: list[Durations | Ages] = [*self._durations.values(), *self._ages]
+            return self._shown and all(histogram.shown for histogram in histograms)
 
     @property
     def takes_output(self) -> bool:
-        """Whether the baseline has an output to compare with."""
+        """Whether the output is counted: the baseline has one, or there is no baseline and features are declared."""
         return self._output is not None
 
     def observe_calls(
@@ -182,6 +224,29 @@ class ModelCounters:
         if self._output is not None:
             self._observe(self._output, column)
 
+    def observe_unexpected(self, values: int) -> bool:
+        """Count values under names that the baseline does not know; tell whether they are the first."""
+        with self._lock:
+            first = not self._unexpected and values > 0
+            self._unexpected += values
+        return first
+
+    def observe_ages(self, columns: Iterable[Column | None], called: NDArray[np.float64] | float) -> int:
+        """Count the columns of event times, in the order of the declaration; return how many could not be read.
+
+        Args:
+            columns: the columns.
+            called: when the calls began, in seconds since 1970-01-01 UTC; one for each row, or one for all.
+        """
+        unread = 0
+        for ages, column in zip(self._ages, columns, strict=True):
+            if column is None:
+                unread += 1
+                continue
+            with self._lock:
+                ages.observe(column, called)
+        return unread
+
     def drop(self, reason: str, records: int = 1) -> bool:
         """Count lost records; tell whether it is the first loss for this reason."""
         with self._lock:
@@ -191,6 +256,10 @@ class ModelCounters:
 
     def totals(self) -> Totals:
         """Read what has been counted, without any effect on what is exported."""
+        violating: list[tuple[str, _FeatureCounter | Ages]] = [
+            *((ages.column, ages) for ages in self._ages),
+            *((c.feature.name, c) for c in self._features()),  # a column that is a feature too counts as that
+        ]
         with self._lock:
             return Totals(
                 self._rows,
@@ -199,11 +268,10 @@ class ModelCounters:
                     c.feature.name: Counter(dict(zip(c.feature.bins.labels, c.counts.tolist(), strict=True)))
                     for c in self._features()
                 },
-                {
-                    c.feature.name: Counter(dict(zip(_KINDS, c.violations.tolist(), strict=True)))
-                    for c in self._features()
-                },
+                {name: Counter(dict(zip(_KINDS, c.violations.tolist(), strict=True))) for name, c in violating},
                 self._dropped(),
+                self._unexpected,
+                {feature: ages.buckets() for ages in self._ages for feature in ages.features},
             )
 
     def streams(self) -> Iterator[Stream]:
@@ -215,7 +283,12 @@ class ModelCounters:
         with self._lock:
             show = 1 if self._shown else 0
             self._shown = True
-            counted = [(c, (c.counts * show).tolist(), (c.violations * show).tolist()) for c in self._exported]
+            counts = [n for c in self._exported for n in (c.counts * show).tolist()]
+            violations = [
+                n for _, kinds, c in self._violating for n in (c.violations[_positions(kinds)] * show).tolist()
+            ]
+            violations += [self._unexpected * show] if self.declaration.baseline else []
+            ages = [(name, value) for ages in self._ages for value in (ages.take(),) for name in ages.features]
             lost = self._dropped()
             dropped = {reason: lost[reason] * show for reason in semconv.DROP_REASON.values}
             rows = self._rows * show
@@ -229,19 +302,41 @@ class ModelCounters:
         )
         yield semconv.PREDICTION_ROWS, [(self.labels, rows)]
         yield semconv.PREDICTION_ACTIVE, [(self.model, len(self.active))]
-        yield (
-            semconv.FEATURE_OBSERVATIONS,
-            [pair for c, counts, _ in counted for pair in zip(c.points, counts, strict=True)],
-        )
-        yield (
-            semconv.FEATURE_VIOLATIONS,
-            [pair for c, _, violations in counted for pair in zip(c.violation_points, violations, strict=True)],
-        )
+        yield semconv.FEATURE_OBSERVATIONS, list(zip(self._observation_attributes, counts, strict=True))
+        yield semconv.FEATURE_VIOLATIONS, list(zip(self._violation_attributes, violations, strict=True))
+        yield semconv.FEATURE_AGE, [(self._named(name), value) for name, value in ages]
         yield (
             semconv.RECORDS_DROPPED,
             [({**self.model, semconv.DROP_REASON.name: reason}, number) for reason, number in dropped.items()],
         )
         yield from self._constant
+
+    # What follows is made when something is exported first: an attribute set weighs more than a count.
+
+    @cached_property
+    def _observation_attributes(self) -> list[dict[str, Any]]:
+        return [
+            {
+                **self._named(c.feature.name),
+                semconv.FEATURE_ROLE.name: c.feature.role,
+                semconv.FEATURE_BIN.name: label,
+            }
+            for c in self._exported
+            for label in c.feature.bins.labels
+        ]
+
+    @cached_property
+    def _violation_attributes(self) -> list[dict[str, Any]]:
+        kinds = [(name, kind) for name, kinds, _ in self._violating for kind in kinds]
+        unexpected = [(semconv.UNEXPECTED_FEATURE, semconv.UNEXPECTED)] if self.declaration.baseline else []
+        return [{**self._named(name), semconv.VIOLATION_KIND.name: kind} for name, kind in kinds + unexpected]
+
+    @cached_property
+    def _constant(self) -> list[Stream]:
+        return list(self._declared_streams())
+
+    def _named(self, feature: str) -> dict[str, Any]:
+        return {**self.model, semconv.FEATURE_NAME.name: feature}
 
     def _dropped(self) -> Counter[str]:
         return self.dropped + Counter(internal_error=self.faults)
@@ -255,10 +350,9 @@ class ModelCounters:
             counter.counts += counts
             counter.violations += violations
 
-    def _declared_streams(
-        self, baseline: Baseline | None, owner: Owner | None, objectives: Objectives | None
-    ) -> Iterator[Stream]:
+    def _declared_streams(self) -> Iterator[Stream]:
         """What the declaration alone determines."""
+        baseline, owner, objectives = self.declaration.baseline, self.declaration.owner, self.declaration.objectives
         info = {
             semconv.TEAM.name: owner.team if owner else None,
             semconv.SEVERITY.name: owner.severity if owner else None,
@@ -273,16 +367,36 @@ class ModelCounters:
             )
             if objectives.latency_seconds is not None:
                 yield semconv.MODEL_LATENCY_OBJECTIVE, [(self.model, objectives.latency_seconds)]
-        features = self._exported
         yield semconv.FEATURES_LEFT_OUT, [(self.model, len(self.budget.left_out))]
-        yield semconv.FEATURE_REFERENCE_OBSERVATIONS, [point for c in features for point in c.reference_points]
+        for feature in self._referenced:
+            yield from self._reference_streams(feature)
+
+    def _reference_streams(self, feature: Feature) -> Iterator[Stream]:
+        named = self._named(feature.name)
+        bins = zip(feature.bins.labels, feature.bins.ranges, feature.counts, strict=True)
+        role, bin_, bin_range = semconv.FEATURE_ROLE.name, semconv.FEATURE_BIN.name, semconv.FEATURE_BIN_RANGE.name
+        yield (
+            semconv.FEATURE_REFERENCE_OBSERVATIONS,
+            [({**named, role: feature.role, bin_: label, bin_range: text}, count) for label, text, count in bins],
+        )
         yield (
             semconv.FEATURE_REFERENCE_VIOLATIONS,
-            [pair for c in features for pair in zip(c.violation_points, c.feature.violations, strict=True)],
+            [
+                ({**named, semconv.VIOLATION_KIND.name: kind}, feature.violations[_KINDS.index(kind)])
+                for kind in semconv.VALUE_VIOLATIONS
+            ],
         )
-        named = [({**self.model, semconv.FEATURE_NAME.name: c.feature.name}, c.feature) for c in features]
-        yield semconv.FEATURE_REFERENCE_DISPERSION, [(attributes, f.dispersion) for attributes, f in named]
-        yield (
-            semconv.FEATURE_IMPORTANCE,
-            [(attributes, f.importance) for attributes, f in named if f.importance is not None],
-        )
+        yield semconv.FEATURE_REFERENCE_DISPERSION, [(named, feature.dispersion)]
+        if feature.importance is not None:
+            yield semconv.FEATURE_IMPORTANCE, [(named, feature.importance)]
+        about = {
+            semconv.FEATURE_SOURCE.name: getattr(feature, "source", None),
+            semconv.FEATURE_UNIT.name: getattr(feature, "unit", None),
+            semconv.TEAM.name: getattr(feature, "team", None),
+        }
+        if any(about.values()):
+            yield semconv.FEATURE_INFO, [({**named, **{k: v for k, v in about.items() if v}}, 1)]
+
+
+def _positions(kinds: tuple[str, ...]) -> list[int]:
+    return [_KINDS.index(kind) for kind in kinds]

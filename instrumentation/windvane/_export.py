@@ -22,7 +22,6 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 
 from windvane import semconv
 from windvane._durations import HistogramValue
-from windvane.declaration import DURATION_BOUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -212,7 +211,7 @@ def make_metric_exporter() -> MetricExporter | None:
 
 
 def protocol_of(signal: str) -> str:
-    """Return the OTLP protocol for `TRACES` or `METRICS` by the standard variables: `grpc` or `http/protobuf`.
+    """Return the OTLP protocol for `TRACES`, `METRICS` or `LOGS` by the standard variables: `grpc` or `http/protobuf`.
 
     Raises:
         ValueError: the variable names something else.
@@ -302,7 +301,7 @@ def _histogram_point(
         count=sum(value.bucket_counts),
         sum=value.sum,
         bucket_counts=value.bucket_counts,
-        explicit_bounds=DURATION_BOUNDS,
+        explicit_bounds=value.bounds,
         min=value.minimum,
         max=value.maximum,
         exemplars=[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
 
-from windvane import semconv
+from windvane import _events, semconv
 from windvane._export import Exporter
 from windvane._worker import Worker
 from windvane.errors import DeclarationError
@@ -60,9 +60,11 @@ def register(counters: ModelCounters) -> ModelCounters:
         known = _models.get((name, version))
         if known is not None:
             if known.declaration != counters.declaration:
+                pairs = zip(counters.declaration, known.declaration, counters.declaration._fields, strict=True)
+                others = ", ".join(field for ours, theirs, field in pairs if ours != theirs)
                 msg = (
-                    f"Model {name!r} version {version!r} is already declared in this process with another baseline, "
-                    "owner, variant or objectives; give this one a version of its own"
+                    f"Model {name!r} version {version!r} is already declared in this process with other {others}; "
+                    "give this one a version of its own"
                 )
                 raise DeclarationError(msg)
             return known
@@ -107,7 +109,7 @@ def flush(timeout: float = 5.0) -> bool:
 
 def _flush_providers(timeout: float) -> bool:
     done = True
-    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
+    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider(), _events.logger_provider()):
         force_flush: Any = getattr(provider, "force_flush", None)
         if force_flush is not None:
             try:

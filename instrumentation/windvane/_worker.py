@@ -3,22 +3,56 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from windvane import _events, semconv
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+    from numpy.typing import NDArray
 
     from windvane._capture import Capture, Column, Snapshot
     from windvane._counters import ModelCounters
     from windvane.prediction import Prediction
 
-__all__ = ["MAX_QUEUED_VALUES", "Worker", "lost"]
+__all__ = ["CPU_SHARE", "MAX_HELD_BYTES", "Worker", "lost"]
 
-MAX_QUEUED_VALUES: Final = 2_000_000
-"""Values that may wait; what comes on top is dropped and counted. One larger call is taken while nothing waits."""
+MAX_HELD_BYTES: Final = 16 * 2**20
+"""Bytes, by estimate, in calls that wait or are being counted; what comes on top is dropped and counted.
+
+One larger call is taken while there is no other.
+"""
+
+CPU_SHARE: Final = 0.5
+"""Share of one core that the worker takes at most; the queue overflows where that is not enough."""
+
+_CALL_BYTES: Final = 700
+_VALUE_BYTES: Final = 32
+"""A number and its place in a tuple."""
+_CELL_BYTES: Final = 8
+"""A number in an array."""
+
+_PLAIN: Final = frozenset(map(id, (float, int, bool, type(None))))
+"""The types of values that are counted in full by `_VALUE_BYTES`, by id: the hash of a type may be the caller's."""
+_ROWS_PER_MEASUREMENT: Final = 16
+"""Of single rows one in so many is measured, and taken for those that follow."""
+_SAMPLED_ROWS: Final = 8
+"""Rows of a call that are looked at for values that are no numbers."""
+_SAMPLED_VALUES: Final = 100
+"""As above, of an array of objects."""
+
+_SLICE: Final = 0.0001
+"""Seconds of CPU that the worker takes before it rests: about as long a call may have to wait for the interpreter."""
+
+_LONG_SLICE: Final = 0.005
+"""The same while the queue fills up, since it may take as long to get the interpreter back from a busy service."""
 
 _DRAIN_INTERVAL: Final = 0.1
 """Seconds between two drains; a queue that fills up wakes the worker sooner."""
@@ -37,7 +71,9 @@ class Worker:
         """Begin anew: what a forked child inherits belongs to its parent."""
         self._lock = threading.Lock()
         self._queue: deque[Prediction] = deque()
-        self._queued_values = 0
+        self._held_bytes = 0
+        self._waiting = 0
+        self._rested_at = 0.0
         self._wake = threading.Event()
         self._idle = threading.Condition(self._lock)
         self._busy = False
@@ -55,14 +91,18 @@ class Worker:
 
         Where the queue is full its values are dropped and counted; its duration is recorded all the same.
         """
-        # An upper estimate of the values held, so that memory is bounded and not the number of calls.
-        values = 1 if call.snapshot is None else 1 + call.snapshot[2] * call.capture.row_values
         call.queued_at = time.monotonic()
+        try:
+            size = _held_bytes(call)
+        except Exception:  # noqa: BLE001 - an object of the caller's may raise anything when asked for its size
+            call.snapshot = call.captured_output = None
+            size = _CALL_BYTES
+            lost(call.counters, "capture_failed")
         with self._lock:
-            queued = self._queued_values
-            fits = not queued or queued + values <= MAX_QUEUED_VALUES
+            held = self._held_bytes
+            fits = not held or held + size <= MAX_HELD_BYTES
             if fits:
-                self._queued_values = queued + values
+                self._held_bytes = held + size
                 self._queue.append(call)
         if not fits:
             _count_durations(call.counters, [call])
@@ -70,7 +110,7 @@ class Worker:
             return
         if self._thread is None:
             self._start()
-        if queued + values > MAX_QUEUED_VALUES // 4:
+        if held + size > MAX_HELD_BYTES // 4:
             self._wake.set()
 
     def drain(self, timeout: float) -> bool:
@@ -79,7 +119,11 @@ class Worker:
             return True
         self._wake.set()
         with self._idle:
-            return self._idle.wait_for(lambda: not self._queue and not self._busy, timeout)
+            self._waiting += 1
+            try:
+                return self._idle.wait_for(lambda: not self._queue and not self._busy, timeout)
+            finally:
+                self._waiting -= 1
 
     def _start(self) -> None:
         with self._lock:
@@ -93,19 +137,30 @@ class Worker:
             self._wake.clear()
             with self._lock:
                 calls, self._queue = self._queue, deque()
-                self._queued_values = 0
+                size = self._held_bytes  # of these calls alone: the last ones are counted
                 self._busy = bool(calls)
             if calls:
                 self.lag = time.monotonic() - calls[0].queued_at
                 try:
-                    _count(calls)
+                    _count(calls, self._rest)
                 except Exception:  # noqa: BLE001 - the thread must outlive any fault
                     for call in calls:
                         call.counters.faults += 1
                 del calls
                 with self._idle:
+                    self._held_bytes -= size
                     self._busy = False
                     self._idle.notify_all()
+
+    def _rest(self) -> None:
+        """Sleep in proportion to the CPU taken since the last rest, unless somebody waits for the counts."""
+        used = time.thread_time() - self._rested_at
+        behind = self._held_bytes > MAX_HELD_BYTES // 4
+        if used < (_LONG_SLICE if behind else _SLICE):
+            return
+        if not self._waiting:
+            time.sleep(used * (1 / CPU_SHARE - 1))
+        self._rested_at = time.thread_time()
 
 
 def lost(counters: ModelCounters, reason: str, records: int = 1) -> None:
@@ -113,6 +168,43 @@ def lost(counters: ModelCounters, reason: str, records: int = 1) -> None:
     if counters.drop(reason, records):
         name, version = counters.declaration[:2]
         _logger.warning("%s %s: records are lost (%s); logged once, counted from now on", name, version, reason)
+
+
+def _held_bytes(call: Prediction) -> int:
+    """Estimate what a call holds, a number of the caller's included; values within frames count as numbers."""
+    output = call.captured_output
+    size = _CALL_BYTES if output is None or type(output) is tuple else _CALL_BYTES + _values_bytes(output)
+    if call.snapshot is None or call.snapshot[1] is None:
+        return size
+    kind, content, rows = call.snapshot[:3]
+    capture = call.capture
+    if kind == "tuples":
+        if rows == 1:
+            # Looking at each value of each row would cost as much as the snapshot itself.
+            if capture.unmeasured_rows == 0:
+                capture.unmeasured_rows = _ROWS_PER_MEASUREMENT
+                capture.row_bytes = _values_bytes(content[0])
+            capture.unmeasured_rows -= 1
+            return size + capture.row_bytes
+        sample = content[:: rows // _SAMPLED_ROWS + 1]
+        return size + sum(map(_values_bytes, sample)) * rows // max(1, len(sample))
+    if kind == "array":
+        return size + _values_bytes(content)
+    columns = len(content[0]) if kind == "named" else capture.row_values
+    return size + rows * columns * _CELL_BYTES
+
+
+def _values_bytes(values: Column) -> int:
+    if isinstance(values, np.ndarray):
+        if values.dtype.hasobject and values.size:
+            sample = values.reshape(-1)[:: values.size // _SAMPLED_VALUES + 1].tolist()
+            return _values_bytes(sample) * values.size // len(sample)
+        return values.nbytes
+    # Numbers are the usual case, and are told from what may be large, such as texts, all at once.
+    size = len(values) * _VALUE_BYTES
+    if _PLAIN.issuperset(map(id, map(type, values))):
+        return size
+    return size + sum([sys.getsizeof(value) for value in values if id(type(value)) not in _PLAIN])
 
 
 def _count_durations(counters: ModelCounters, calls: Iterable[Prediction]) -> None:
@@ -123,7 +215,7 @@ def _count_durations(counters: ModelCounters, calls: Iterable[Prediction]) -> No
         counters.observe_calls(error_type, [call.seconds for call in group], [call.span_context for call in group])
 
 
-def _count(calls: deque[Prediction]) -> None:
+def _count(calls: deque[Prediction], rest: Callable[[], None]) -> None:
     by_model: defaultdict[ModelCounters, list[Prediction]] = defaultdict(list)
     for call in calls:
         by_model[call.counters].append(call)
@@ -132,39 +224,85 @@ def _count(calls: deque[Prediction]) -> None:
             _count_durations(counters, group)
         except Exception:  # noqa: BLE001 - one model must not take the others with it
             lost(counters, "internal_error", len(group))
-        for capture, snapshot, records in _merged(group):
+        for capture, snapshot, joined in _merged(group):
             try:
-                rows = snapshot[2]
-                counters.observe_rows(rows)
-                if rows and counters.observe_inputs(capture.columns(snapshot)):
-                    lost(counters, "unsupported_input")
+                _count_rows(counters, capture, snapshot, joined, rest)
             except Exception:  # noqa: BLE001 - as above
-                lost(counters, "processing_failed", records)
+                lost(counters, "processing_failed", len(joined))
         for output, records in _merged_outputs(group):
             try:
+                rest()
                 counters.observe_output(output)
             except Exception:  # noqa: BLE001 - as above
                 lost(counters, "processing_failed", records)
+        try:
+            failed = _events.emit(counters, group, rest)
+        except Exception:  # noqa: BLE001 - as above
+            failed = len(group)
+        if failed:
+            lost(counters, "event_failed", failed)
 
 
-def _merged(calls: list[Prediction]) -> list[tuple[Capture, Snapshot, int]]:
+def _count_rows(
+    counters: ModelCounters, capture: Capture, snapshot: Snapshot, calls: list[Prediction], rest: Callable[[], None]
+) -> None:
+    rows = snapshot[2]
+    counters.observe_rows(rows)
+    if not rows:
+        return
+    unread = counters.observe_inputs(_paced(capture.columns(snapshot), rest))
+    if capture.event_times:
+        unread += counters.observe_ages(capture.event_time_columns(snapshot), _called(calls))
+    if unread:
+        lost(counters, "unsupported_input")
+    _count_unexpected(counters, capture.unexpected(snapshot))
+
+
+def _paced(columns: Iterable[Column | None], rest: Callable[[], None]) -> Iterator[Column | None]:
+    for column in columns:
+        rest()
+        yield column
+
+
+def _count_unexpected(counters: ModelCounters, values: int) -> None:
+    if counters.observe_unexpected(values):
+        name, version = counters.declaration[:2]
+        _logger.warning(
+            "%s %s: rows have names that the baseline does not know; logged once, counted from now on as the %s "
+            "violations of %s. The names stay here, as they are text from outside",
+            name,
+            version,
+            semconv.UNEXPECTED,
+            semconv.UNEXPECTED_FEATURE,
+        )
+
+
+def _called(calls: list[Prediction]) -> NDArray[np.float64]:
+    """Return when the call of each row began, in seconds since 1970-01-01 UTC."""
+    wall_clock = time.time() - time.monotonic()
+    begun = [wall_clock + call.queued_at - call.seconds for call in calls]
+    return np.repeat(begun, [call.snapshot[2] for call in calls if call.snapshot is not None])
+
+
+def _merged(calls: list[Prediction]) -> list[tuple[Capture, Snapshot, list[Prediction]]]:
     """Join the small snapshots of rows into one, since counting has a price per column and batch.
 
-    With each comes the number of calls that it is made of.
+    With each come the calls that it is made of.
     """
-    tuples: defaultdict[Capture, list[tuple[object, ...]]] = defaultdict(list)
-    joined: Counter[Capture] = Counter()
-    merged: list[tuple[Capture, Snapshot, int]] = []
+    small: defaultdict[Capture, list[Prediction]] = defaultdict(list)
+    merged: list[tuple[Capture, Snapshot, list[Prediction]]] = []
     for call in calls:
         if call.snapshot is None:
             continue
-        kind, content, _ = call.snapshot
-        if kind == "tuples":
-            tuples[call.capture].extend(content)
-            joined[call.capture] += 1
+        if call.snapshot[0] == "tuples":
+            small[call.capture].append(call)
         else:
-            merged.append((call.capture, call.snapshot, 1))
-    return [*((capture, ("tuples", rows, len(rows)), joined[capture]) for capture, rows in tuples.items()), *merged]
+            merged.append((call.capture, call.snapshot, [call]))
+    for capture, joined in small.items():
+        snapshots = [call.snapshot for call in joined if call.snapshot is not None]
+        rows = [row for snapshot in snapshots for row in snapshot[1]]
+        merged.append((capture, ("tuples", rows, len(rows), sum(snapshot[3] for snapshot in snapshots)), joined))
+    return merged
 
 
 def _merged_outputs(calls: list[Prediction]) -> list[tuple[Column, int]]:

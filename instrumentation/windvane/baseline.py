@@ -8,8 +8,6 @@ files of any size), kept beside the model as a JSON file, and read by every proc
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import os
 import re
@@ -17,7 +15,6 @@ import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, get_args
 
 from windvane import semconv
@@ -363,9 +360,9 @@ class Baseline:
             BaselineError: the file cannot be read, is no baseline or was changed; the message names the
                 file, the field and what to do.
         """
-        file = Path(path)
+        file = os.fspath(path)
         try:
-            with file.open("rb") as stream:
+            with open(file, "rb") as stream:  # noqa: PTH123 - pathlib's import takes longer than the reading
                 content = stream.read(_MAX_BYTES + 1)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -390,6 +387,8 @@ class Baseline:
         Raises:
             BaselineError: the text is no baseline or was changed; the message names the field and what to do.
         """
+        import json  # noqa: PLC0415 - `import windvane` is to stay light
+
         try:
             document = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique_keys)
         except json.JSONDecodeError as error:
@@ -406,6 +405,8 @@ class Baseline:
         Raises:
             BaselineError: the file cannot be written.
         """
+        from pathlib import Path  # noqa: PLC0415 - serving does not need it
+
         file = Path(path)
         part = file.with_name(f".{file.name}.{os.getpid()}.part")
         try:
@@ -421,6 +422,8 @@ class Baseline:
 
     def to_json(self) -> str:
         """Return the text of the baseline's file: indented JSON that ends in a line break."""
+        import json  # noqa: PLC0415 - serving does not need it
+
         head = {"format": _FORMAT, "format_version": _FORMAT_VERSION, "id": self.id, "created": self.created}
         return json.dumps({**head, **self._content()}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -436,6 +439,9 @@ class Baseline:
         return content
 
     def _digest(self) -> str:
+        import hashlib  # noqa: PLC0415 - `import windvane` is to stay light
+        import json  # noqa: PLC0415 - as above
+
         text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 

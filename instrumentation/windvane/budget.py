@@ -13,11 +13,15 @@ import os
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from windvane import semconv
+from windvane._ages import AGE_BOUNDS, AGE_VIOLATIONS
+from windvane._universal import UniversalBins
 from windvane.declaration import DURATION_BOUNDS
 from windvane.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from windvane.baseline import Baseline, Feature, Role
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from windvane.baseline import Baseline, Role
 
 __all__ = ["DEFAULT_SERIES_LIMIT", "MAX_ERROR_TYPES", "SERIES_LIMIT", "Budget", "FeatureSeries", "budget"]
 
@@ -31,6 +35,7 @@ MAX_ERROR_TYPES: Final = 50
 """Types of errors with a series of their own; any further one counts as `_OTHER`, OpenTelemetry's word for it."""
 
 _HISTOGRAM: Final = len(DURATION_BOUNDS) + 1 + 2  # buckets with the one above all bounds, sum and count
+_AGE_HISTOGRAM: Final = len(AGE_BOUNDS) + 1 + 2
 
 _MODEL: Final = (
     _HISTOGRAM  # durations of the calls that succeed
@@ -59,8 +64,9 @@ class FeatureSeries(NamedTuple):
         name: name of the feature.
         role: what it is to the model.
         observations: series of its live counts, one for each bin.
-        violations: series of its violations, one for each kind.
-        reference: series of what the reference says: its counts, violations, dispersion and importance.
+        violations: series of its violations, one for each kind; none without a baseline.
+        reference: series of what the baseline says: its counts, violations, dispersion, importance and, where
+            declared, source, unit and team; none without a baseline.
         kept: whether the feature is exported; one that is not has no series at all.
     """
 
@@ -83,10 +89,11 @@ class Budget(NamedTuple):
     Attributes:
         limit: series that are allowed in one process.
         replicas: processes that serve the model: pods times workers of each.
-        model: series of the model itself in one process, with every objective declared.
+        model: series of the model itself in one process, with every objective declared, and of the ages of its
+            features.
         errors: series that may come on top in one process: a histogram of durations for each type of error that
             calls end with. They take no part in the limit.
-        features: every feature of the baseline, those first that are kept first.
+        features: every feature of the baseline, or declared without one, those first that are kept first.
     """
 
     limit: int
@@ -135,15 +142,24 @@ class Budget(NamedTuple):
         )
 
 
-def budget(baseline: Baseline | None, *, limit: int | None = None, replicas: int = 1) -> Budget:
-    """Compute the series of a model version from its baseline.
+def budget(
+    baseline: Baseline | None,
+    *,
+    features: Sequence[str] = (),
+    event_times: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    replicas: int = 1,
+) -> Budget:
+    """Compute the series of a model version from what is declared of it.
 
-    The output is kept first, then the derived feature, then the inputs by their importance, in the baseline's
-    order where it has none. From the first feature that does not fit on, all are left out, so a higher limit
-    never takes a feature away.
+    The output is kept first, then the derived feature, then the inputs by their importance, in the order of the
+    baseline or declaration where they have none. From the first feature that does not fit on, all are left out,
+    so a higher limit never takes a feature away.
 
     Args:
         baseline: the model's baseline, None for a model without one.
+        features: inputs of a model without a baseline, which are counted into universal bins; its output is too.
+        event_times: features whose age is measured, with the column of the time of their event.
         limit: series allowed in one process; by default `WINDVANE_SERIES_LIMIT`, else 10,000.
         replicas: processes that serve the model (pods times workers of each), for the total.
 
@@ -153,53 +169,65 @@ def budget(baseline: Baseline | None, *, limit: int | None = None, replicas: int
 
     Example:
         >>> from windvane.budget import budget
-        >>> model = budget(None, replicas=8)
-        >>> model.total == 8 * model.per_process
-        True
+        >>> model = budget(None, features=["distance", "wind"], replicas=8)
+        >>> [feature.name for feature in model.features], model.total == 8 * model.per_process
+        (['output', 'distance', 'wind'], True)
     """
-    allowed = _limit_from_environment() if limit is None else _checked(limit, "limit", _MODEL)
-    remaining = allowed - _MODEL
-    features: list[FeatureSeries] = []
-    for feature in _by_precedence(baseline) if baseline else ():
-        counted = _series_of(feature, kept=True)
-        remaining -= counted.series  # stays below zero once it is, since every feature has series
-        features.append(counted if remaining >= 0 else _series_of(feature, kept=False))
+    model = _MODEL + _further_series(baseline, event_times or {})
+    allowed = _limit_from_environment(model) if limit is None else _checked(limit, "limit", model)
+    remaining = allowed - model
+    counted = []
+    for feature in _by_precedence(baseline) if baseline else _universal(features):
+        remaining -= feature.series  # stays below zero once it is, since every feature has series
+        counted.append(feature._replace(kept=remaining >= 0))
     return Budget(
         limit=allowed,
         replicas=_checked(replicas, "replicas", 1),
-        model=_MODEL,
+        model=model,
         errors=_HISTOGRAM * (MAX_ERROR_TYPES + 1),  # and one for `_OTHER`
-        features=tuple(features),
+        features=tuple(counted),
     )
 
 
-def _by_precedence(baseline: Baseline) -> list[Feature]:
+def _further_series(baseline: Baseline | None, event_times: Mapping[str, str]) -> int:
+    """Count the series of unexpected names, of ages, and of event times that give none."""
+    of_baseline = {feature.name for feature in baseline.features} if baseline else set()
+    columns = set(event_times.values()) - of_baseline
+    return (1 if baseline else 0) + _AGE_HISTOGRAM * len(event_times) + len(AGE_VIOLATIONS) * len(columns)
+
+
+def _by_precedence(baseline: Baseline) -> Iterator[FeatureSeries]:
     first: dict[Role, int] = {"output": 0, "derived": 1, "input": 2}
-    return sorted(baseline.features, key=lambda feature: (first[feature.role], -(feature.importance or 0.0)))
+    for feature in sorted(baseline.features, key=lambda f: (first[f.role], -(f.importance or 0.0))):
+        bins = len(feature.bins.labels)
+        kinds = len(semconv.VALUE_VIOLATIONS)
+        dispersion = 1
+        importance = 0 if feature.importance is None else 1
+        info = 1 if any(getattr(feature, name, None) for name in ("source", "unit", "team")) else 0
+        reference = bins + kinds + dispersion + importance + info
+        yield FeatureSeries(feature.name, feature.role, bins, kinds, reference, kept=True)
 
 
-def _series_of(feature: Feature, *, kept: bool) -> FeatureSeries:
-    bins = len(feature.bins.labels)
-    kinds = len(semconv.VIOLATION_KIND.values)
-    dispersion = 1
-    importance = 0 if feature.importance is None else 1
-    return FeatureSeries(feature.name, feature.role, bins, kinds, bins + kinds + dispersion + importance, kept)
+def _universal(features: Sequence[str]) -> Iterator[FeatureSeries]:
+    bins = len(UniversalBins.labels)
+    if features:
+        yield FeatureSeries(semconv.UNIVERSAL_OUTPUT, "output", bins, 0, 0, kept=True)
+    for name in features:
+        yield FeatureSeries(name, "input", bins, 0, 0, kept=True)
 
 
-def _limit_from_environment() -> int:
+def _limit_from_environment(least: int) -> int:
     text = os.environ.get(SERIES_LIMIT, "").strip()
-    if not text:
-        return DEFAULT_SERIES_LIMIT
     try:
-        limit: object = int(text)
+        limit: object = int(text) if text else DEFAULT_SERIES_LIMIT
     except ValueError:
         limit = text
-    return _checked(limit, SERIES_LIMIT, _MODEL)
+    return _checked(limit, SERIES_LIMIT, least)
 
 
 def _checked(number: object, field: str, least: int) -> int:
     if not isinstance(number, int) or isinstance(number, bool) or number < least:
-        why = " (what a model has without any feature)" if least == _MODEL else ""
+        why = " (what the model has without any feature)" if least > 1 else ""
         msg = f"{field}: {number!r:.80} must be a whole number, at least {least}{why}"
         raise DeclarationError(msg)
     return number

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 
-from windvane import _runtime
+from windvane import _events, _runtime
 from windvane._export import make_metric_exporter, protocol_of
 from windvane.errors import DeclarationError
 
@@ -17,15 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = ["configure"]
 
+_logger = logging.getLogger("windvane")
+
 
 def configure() -> None:
-    """Send traces and metrics through OTLP, as the standard `OTEL_*` environment variables say.
+    """Send traces, metrics and events through OTLP, as the standard `OTEL_*` environment variables say.
 
-    Makes a tracer provider and a meter provider only where the process has none yet: a service that
+    Makes a tracer, a meter and a logger provider only where the process has none yet: a service that
     sets up OpenTelemetry itself keeps what it has, and a second call adds nothing. Read are
     `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_EXPORTER_OTLP_*` (endpoint, headers,
-    protocol ...), `OTEL_TRACES_EXPORTER` and `OTEL_METRICS_EXPORTER` (`otlp` or `none`),
-    `OTEL_TRACES_SAMPLER`, `OTEL_METRIC_EXPORT_INTERVAL` and `OTEL_SDK_DISABLED`.
+    protocol ...), `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER` and `OTEL_LOGS_EXPORTER` (`otlp` or
+    `none`), `OTEL_TRACES_SAMPLER`, `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_BLRP_*` and `OTEL_SDK_DISABLED`.
+
+    Through the logger provider go the events of models that declare some; what the service itself logs
+    is not collected.
 
     What it makes is shut down at exit, within five seconds also when no Collector answers.
 
@@ -37,6 +43,7 @@ def configure() -> None:
     try:
         _make_tracer_provider()
         _make_meter_provider()
+        _make_logger_provider()
     except ModuleNotFoundError as error:
         msg = f"configure() needs {error.name}: pip install 'windvane[otlp]'"
         raise DeclarationError(msg) from error
@@ -71,6 +78,20 @@ def _make_meter_provider() -> None:
     provider = MeterProvider([PeriodicExportingMetricReader(exporter)], shutdown_on_exit=False)
     metrics.set_meter_provider(provider)
     _runtime.exporter.at_stop(provider.shutdown)
+
+
+def _make_logger_provider() -> None:
+    if os.environ.get("OTEL_LOGS_EXPORTER", "otlp").strip().lower() != "otlp":
+        return
+    protocol = protocol_of("LOGS")
+    try:
+        provider = _events.make_logger_provider(protocol)
+    except ImportError as error:
+        # Traces and metrics, which are stable, must not depend on what is not.
+        _logger.warning("events cannot be exported, since OpenTelemetry's logs are not there: %s", error)
+        return
+    if provider is not None:
+        _runtime.exporter.at_stop(provider.shutdown)
 
 
 def _make_span_exporter() -> SpanExporter | None:

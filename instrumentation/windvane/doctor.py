@@ -730,7 +730,7 @@ def _chosen(module: Any, module_name: str, attribute: str) -> list[ModelCounters
 
 
 def _model(counters: ModelCounters) -> Iterator[Check]:
-    name, version, variant, baseline, owner, objectives = counters.declaration
+    name, version, variant, baseline, owner, objectives, *_ = counters.declaration
     label = f"model {name} {version}"
     yield Check(label, "ok", f"{_series(counters)} series per process{f', variant {variant}' if variant else ''}")
     if baseline is None:

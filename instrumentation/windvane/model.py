@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
-from windvane import _runtime
+from windvane import _runtime, semconv
 from windvane._capture import Capture
-from windvane._counters import ModelCounters
+from windvane._counters import Declaration, ModelCounters
 from windvane._watch import argument, watch
 from windvane.baseline import Baseline, check_model_name, check_model_version
 from windvane.declaration import Objectives, Owner, check_text, did_you_mean
 from windvane.errors import DeclarationError
+from windvane.events import PredictionEvents
 from windvane.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ class Model:
     """A model in production: declare it once, put `predict` on the function that predicts.
 
     From then on each call has a span under the caller's span, a duration with an exemplar, and, where
-    there is a baseline, the values of every feature and of the output are counted into bins. Counting
-    happens on one thread beside the calls. Whatever fails inside windvane, the call returns the same
-    object or raises the same exception; what is lost is counted in `windvane.records.dropped`.
+    there is a baseline or features are named, the values of every feature and of the output are counted into
+    bins. Counting happens on one thread beside the calls. Whatever fails inside windvane, the call returns the
+    same object or raises the same exception; what is lost is counted in `windvane.records.dropped`.
 
     Args:
         name: name of the model: letters, digits and `._/-`.
@@ -43,8 +44,14 @@ class Model:
         baseline: the reference that live values are compared with, or the path of its file.
         owner: who is called; its fields become the labels of the model's alerts.
         objectives: what the model must hold to.
-        features: names of the columns of data without names, in order; by default the baseline's inputs.
+        features: with a baseline, names of the columns of data without names, in order; by default its inputs.
+            Without one, the inputs that are counted, into bins that are the same for every model; so is the output.
         variant: role of this deployment, such as `canary`.
+        event_time: the column that holds the time of the event a row tells of, whose age at the call is measured;
+            where features come from several feeds, a feature of each feed with its column.
+        events: of how many calls an event leaves, and which values it carries; by default of none.
+        exception_messages: whether messages and stack traces of exceptions leave, on spans and in events. They may
+            hold values; by default only the type leaves.
 
     Raises:
         DeclarationError: a field, or the environment's `WINDVANE_SERIES_LIMIT`, cannot be used; the message
@@ -73,19 +80,44 @@ class Model:
         objectives: Objectives | None = None,
         features: Sequence[str] | None = None,
         variant: str | None = None,
+        event_time: str | Mapping[str, str] | None = None,
+        events: PredictionEvents | None = None,
+        exception_messages: bool = False,
     ) -> None:
         """Check the declaration and begin to export it."""
         check_model_name(name)
         check_model_version(version)
         _check_type("owner", owner, Owner)
         _check_type("objectives", objectives, Objectives)
+        _check_type("events", events, PredictionEvents)
+        _check_type("exception_messages", exception_messages, bool)
         if variant is not None:
             check_text("Model.variant", variant)
         loaded = _load_baseline(name, baseline)
         inputs = [feature.name for feature in loaded.inputs] if loaded else []
-        columns = inputs if features is None else _check_features(features, inputs)
-        self._capture = Capture(inputs, columns, loaded.output if loaded else None)
-        counters = ModelCounters(name, version, variant=variant, baseline=loaded, owner=owner, objectives=objectives)
+        columns = inputs if features is None else _check_features(features, inputs, loaded)
+        event_times = _check_event_times(event_time, [*inputs, *columns])
+        self._capture = Capture(
+            inputs if loaded else columns,
+            columns,
+            loaded.output if loaded else None,
+            event_times=list(dict.fromkeys(event_times.values())),
+            known=_known_names(loaded, columns) if loaded else None,
+        )
+        counters = ModelCounters(
+            Declaration(
+                name,
+                version,
+                variant,
+                loaded,
+                owner,
+                objectives,
+                () if loaded else tuple(columns),
+                event_times,
+                events,
+                exception_messages,
+            )
+        )
         self._counters = _runtime.register(counters)
         if self._counters is counters:  # the same declaration may be made twice
             counters.budget.warn(name, version)
@@ -146,7 +178,7 @@ class Model:
 def _load_baseline(name: str, baseline: Baseline | str | os.PathLike[str] | None) -> Baseline | None:
     if baseline is None:
         return None
-    loaded = baseline if isinstance(baseline, Baseline) else Baseline.load(Path(baseline))
+    loaded = baseline if isinstance(baseline, Baseline) else Baseline.load(baseline)
     if loaded.model_name != name:
         msg = (
             f"Model.baseline: it was built for model {loaded.model_name!r}, not {name!r}; "
@@ -156,7 +188,12 @@ def _load_baseline(name: str, baseline: Baseline | str | os.PathLike[str] | None
     return loaded
 
 
-def _check_features(features: Sequence[str], inputs: list[str]) -> list[str]:
+def _known_names(baseline: Baseline, columns: list[str]) -> list[str]:
+    """Return the names that rows may have, without being unexpected."""
+    return [*columns, *(feature.name for feature in baseline.features), *baseline.ignored_columns]
+
+
+def _check_features(features: Sequence[str], inputs: list[str], baseline: Baseline | None) -> list[str]:
     if isinstance(features, str):
         msg = f"Model.features: must be a list of column names, not the text {features!r}"
         raise DeclarationError(msg)
@@ -172,7 +209,35 @@ def _check_features(features: Sequence[str], inputs: list[str]) -> list[str]:
             close = did_you_mean(feature, columns)
             msg = f"Model.features: the baseline's feature {feature!r} is not among them{close}"
             raise DeclarationError(msg)
+    if baseline is None and semconv.UNIVERSAL_OUTPUT in columns:
+        msg = (
+            f"Model.features: {semconv.UNIVERSAL_OUTPUT!r} is what the model's output is counted as where there is no "
+            "baseline; leave it out, or give the input another name"
+        )
+        raise DeclarationError(msg)
     return columns
+
+
+def _check_event_times(event_time: str | Mapping[str, str] | None, features: list[str]) -> dict[str, str]:
+    """Return the features whose age is measured, with the column of the time of their event."""
+    if event_time is None:
+        return {}
+    if isinstance(event_time, str):
+        check_text("Model.event_time", event_time)
+        return {event_time: event_time}
+    if not isinstance(event_time, Mapping):
+        msg = (
+            "Model.event_time: must be the name of a column, or a mapping from features to such names, not "
+            f"{type(event_time).__name__}"
+        )
+        raise DeclarationError(msg)
+    for feature, column in event_time.items():
+        check_text("Model.event_time", feature)
+        check_text("Model.event_time", column)
+        if feature not in features and feature != column:
+            msg = f"Model.event_time: the model has no feature {feature!r}{did_you_mean(feature, features)}"
+            raise DeclarationError(msg)
+    return dict(event_time)
 
 
 def _check_type(field: str, value: object, expected: type) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 from opentelemetry import context, trace
 from opentelemetry.trace import StatusCode
 
-from windvane import _runtime, semconv
+from windvane import _events, _runtime, semconv
 from windvane._capture import UnsupportedError
 from windvane._version import __version__
 from windvane._worker import lost
@@ -57,6 +57,7 @@ class Prediction:
         "captured_output",
         "counters",
         "error_type",
+        "exception_message",
         "output",
         "queued_at",
         "seconds",
@@ -69,6 +70,7 @@ class Prediction:
     snapshot: Snapshot | None
     span_context: trace.SpanContext | None
     error_type: str | None
+    exception_message: str | None
     seconds: float
     queued_at: float
 
@@ -84,8 +86,9 @@ class Prediction:
         self.counters = counters
         self.capture = capture
         self.output = _UNSET
-        self.captured_output = self.snapshot = self.span_context = self.error_type = None
+        self.captured_output = self.snapshot = self.span_context = self.error_type = self.exception_message = None
         self._span: trace.Span | None = None
+        self._context: Any = None
         self._token: Any = None
         try:
             self._take_snapshot(rows_of, args, kwargs)
@@ -112,11 +115,13 @@ class Prediction:
             self.counters.active.pop()
         try:
             if error_class is not None:
-                self._fail(error_class)
+                self._fail(error_class, error)
         except Exception:  # noqa: BLE001 - as above
             self.counters.faults += 1
         try:
-            self._leave()
+            if self._token is not None:
+                context.detach(self._token)
+            self._end_span()
         except Exception:  # noqa: BLE001 - a span processor of the host's may raise
             self.counters.faults += 1
         try:
@@ -141,23 +146,24 @@ class Prediction:
         self._context = trace.set_span_in_context(span)
         self.span_context = span.get_span_context()
 
-    def _fail(self, error_class: type[BaseException]) -> None:
+    def _fail(self, error_class: type[BaseException], error: BaseException | None) -> None:
         # Whoever asked has gone away; the model has not failed.
         cancelled = not issubclass(error_class, Exception) and error_class.__name__ in _CANCELLATIONS
         name = f"{error_class.__module__}.{error_class.__qualname__}".removeprefix("builtins.")
         self.error_type = semconv.CANCELLED if cancelled else name
         if self._span is not None:
-            # The message may hold a feature's value: only the type leaves the process.
+            # The message may hold a feature's value: only the type leaves the process, unless declared otherwise.
             self._span.set_attribute(semconv.ERROR_TYPE.name, self.error_type)
             if not cancelled:
                 self._span.set_status(StatusCode.ERROR)
+        if error is not None and not cancelled:
+            self.exception_message = _events.exception_message(self.counters, self._span, error, name)
 
-    def _leave(self) -> None:
-        if self._token is not None:
-            context.detach(self._token)
+    def _end_span(self) -> None:
         if self._span is not None:
             self._span.end()
             self._span = None
+        self._context = self._token = None  # while this is queued it must not hold the span
 
     def _queue(self) -> None:
         output, self.output = self.output, None
@@ -199,14 +205,13 @@ class StreamPrediction(Prediction):
         self._start = time.perf_counter()
         return self
 
-    def resume(self) -> object:
-        """Make the span the current one; return what ends that."""
-        return context.attach(self._context) if self._span is not None else None
+    @property
+    def context(self) -> Any:  # noqa: ANN401 - OpenTelemetry's
+        """The context in which the stream runs; None where its span could not be started."""
+        return self._context
 
-    def pause(self, token: Any) -> None:  # noqa: ANN401 - OpenTelemetry's
-        """End what `resume` began, and keep a snapshot of the item."""
-        if token is not None:
-            context.detach(token)
+    def keep_item(self) -> None:
+        """Take a snapshot of the item that a step has given."""
         output, self.output = self.output, _UNSET
         if output is _UNSET or not self.counters.takes_output:
             return
@@ -233,14 +238,17 @@ class _Step:
         self._prediction = prediction
 
     def __enter__(self) -> None:
-        self._token: object = None
+        self._token: Any = None
         try:
-            self._token = self._prediction.resume()
+            if self._prediction.context is not None:
+                self._token = context.attach(self._prediction.context)
         except Exception:  # noqa: BLE001 - telemetry is lost before the application is harmed
             self._prediction.counters.faults += 1
 
     def __exit__(self, *_exception: object) -> None:
         try:
-            self._prediction.pause(self._token)
+            if self._token is not None:
+                context.detach(self._token)
+            self._prediction.keep_item()
         except Exception:  # noqa: BLE001 - as above
             self._prediction.counters.faults += 1

@@ -27,6 +27,7 @@ __all__ = [
     "SCOPE_NAME",
     "VERSION",
     "Attribute",
+    "BodyField",
     "Event",
     "Instrument",
     "Metric",
@@ -100,12 +101,35 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class BodyField:
+    """A field of an event's body.
+
+    Attributes:
+        name: its key in the body.
+        type: the value's type; `undefined` for a value of any type.
+        description: what the value means.
+    """
+
+    name: str
+    type: Literal["int", "map", "undefined"]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
-    """An OTLP log record with an event name."""
+    """An OTLP log record with an event name.
+
+    Attributes:
+        name: its name.
+        description: what it tells.
+        attributes: its attributes.
+        body: the fields of its body, where that is a map.
+    """
 
     name: str
     description: str
     attributes: tuple[Attribute, ...]
+    body: tuple[BodyField, ...] = ()
 
 
 # --- Attributes -----------------------------------------------------------------------------------
@@ -135,14 +159,21 @@ OBJECTIVE: Final = Attribute(
     ("availability", "latency", "quality", "drift"),
 )
 
-FEATURE_NAME: Final = Attribute("ml.feature.name", "string", "Name of the feature, the output or the derived feature.")
+FEATURE_NAME: Final = Attribute(
+    "ml.feature.name",
+    "string",
+    "Name of the feature, the output, the derived feature or the column of event times; `output` for the output of a "
+    "model without a baseline; `_OTHER` for all names together that the baseline does not know.",
+)
 FEATURE_ROLE: Final = Attribute(
     "ml.feature.role", "string", "What the feature is to the model.", ("input", "output", "derived")
 )
 FEATURE_BIN: Final = Attribute(
     "ml.feature.bin",
     "string",
-    "Bin of the value: ordered numeric bins `00`, `01` ...; categories `c00`, `c01` ...; `null`; `other`.",
+    "Bin of the value: ordered numeric bins `00`, `01` ...; categories `c00`, `c01` ...; `null`; `other`. Without a "
+    "baseline, bins by sign and 1-2-5 decade, whose names say what they hold: `00 up to -1000000` ... `29 0` ... "
+    "`58 above 1000000`.",
 )
 FEATURE_BIN_RANGE: Final = Attribute(
     "ml.feature.bin.range", "string", "What the bin holds, for display: an interval or a category of the reference."
@@ -152,9 +183,17 @@ FEATURE_UNIT: Final = Attribute("ml.feature.unit", "string", "Unit of the featur
 VIOLATION_KIND: Final = Attribute(
     "ml.violation.kind",
     "string",
-    "What is wrong with the value.",
+    "What is wrong with the value, or `unexpected` where the baseline does not know its name.",
     ("missing", "unexpected", "type", "range", "category"),
 )
+UNEXPECTED: Final = "unexpected"
+"""The one kind of violation that no value of a known feature can have."""
+VALUE_VIOLATIONS: Final = tuple(kind for kind in VIOLATION_KIND.values if kind != UNEXPECTED)
+"""The kinds of violations that the values of a feature can have."""
+UNEXPECTED_FEATURE: Final = "_OTHER"
+"""The `ml.feature.name` of all values under unknown names together: such a name is text from outside."""
+UNIVERSAL_OUTPUT: Final = "output"
+"""The `ml.feature.name` of the output of a model without a baseline."""
 DRIFT_METHOD: Final = Attribute(
     "ml.drift.method", "string", "Statistic the threshold is for.", ("psi", "js_divergence", "hellinger", "ks")
 )
@@ -178,13 +217,31 @@ ERROR_TYPE: Final = Attribute(
 )
 CANCELLED: Final = "cancelled"
 """The `error.type` of calls that nobody waited for any more: no failure of the model."""
+PREDICTION_SECONDS: Final = Attribute("ml.prediction.duration", "double", "Duration of the call in seconds.")
+EXCEPTION_TYPE: Final = Attribute("exception.type", "string", "As `error.type`, on the span's `exception` event.")
+EXCEPTION_MESSAGE: Final = Attribute(
+    "exception.message", "string", "Message of the exception that ended the call; only where the model declares it."
+)
+EXCEPTION_STACKTRACE: Final = Attribute(
+    "exception.stacktrace", "string", "Where it was raised; only where the model declares it, on the span's event."
+)
+EXCEPTION_SPAN_EVENT: Final = "exception"
+"""Name of OpenTelemetry's own span event for an exception."""
 EVENT_NAME: Final = Attribute("event.name", "string", "Name of the event, for back ends that drop the field.")
 
 DROP_REASON: Final = Attribute(
     "windvane.drop.reason",
     "string",
     "Why records were dropped.",
-    ("queue_full", "capture_failed", "processing_failed", "unsupported_input", "unsupported_output", "internal_error"),
+    (
+        "queue_full",
+        "capture_failed",
+        "processing_failed",
+        "unsupported_input",
+        "unsupported_output",
+        "event_failed",
+        "internal_error",
+    ),
 )
 
 _MODEL = (MODEL_NAME, MODEL_VERSION)
@@ -260,7 +317,11 @@ FEATURE_VIOLATIONS: Final = Metric(
     (*_FEATURE, VIOLATION_KIND),
 )
 FEATURE_AGE: Final = Metric(
-    "ml.feature.age", "histogram", "s", "Time from the feature's event to the prediction.", _FEATURE
+    "ml.feature.age",
+    "histogram",
+    "s",
+    "Time from the feature's event to the start of the call; an event up to a day after it has the age 0.",
+    _FEATURE,
 )
 FEATURE_INFO: Final = Metric(
     "ml.feature.info",
@@ -356,7 +417,30 @@ EXPORTS: Final = Metric("windvane.exports", "counter", "{export}", "Exports of d
 # --- Events ---------------------------------------------------------------------------------------
 
 PROFILE_EVENT: Final = Event("ml.profile", "A chunk of a dataset profile; the body is its bytes.", _MODEL)
-PREDICTION_EVENT: Final = Event("ml.prediction", "A sampled prediction.", (*_MODEL, PREDICTION_ID))
+EVENT_ROW: Final = BodyField("row", "int", "Position of the row in the call, from 0.")
+EVENT_FEATURES: Final = BodyField(
+    "features", "map", "Values, or digests, of the declared features by name; null where a value is missing."
+)
+EVENT_OUTPUT: Final = BodyField("output", "undefined", "What the model answered, or its digest, where declared.")
+EVENT_TRUNCATED: Final = BodyField(
+    "truncated", "int", "How many of the values were cut or left out; absent where all are whole."
+)
+PREDICTION_EVENT: Final = Event(
+    "ml.prediction",
+    "A sampled prediction, one event for each row. Without declared values it has no body, and one event is for the "
+    "whole call.",
+    (
+        EVENT_NAME,
+        *_MODEL,
+        MODEL_VARIANT,
+        PREDICTION_ID,
+        PREDICTION_SECONDS,
+        PREDICTION_ROW_COUNT,
+        ERROR_TYPE,
+        EXCEPTION_MESSAGE,
+    ),
+    (EVENT_ROW, EVENT_FEATURES, EVENT_OUTPUT, EVENT_TRUNCATED),
+)
 OUTCOME_EVENT: Final = Event("ml.outcome", "What became of a prediction.", (*_MODEL, PREDICTION_ID))
 FEEDBACK_EVENT: Final = Event("ml.feedback", "Feedback on a prediction.", (*_MODEL, PREDICTION_ID, FEEDBACK_KIND))
 

@@ -24,11 +24,11 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from opentelemetry import trace
 
-from windvane import _runtime, prediction, semconv
+from windvane import _events, _runtime, prediction, semconv
 from windvane._counters import Totals
 from windvane.declaration import did_you_mean
 from windvane.errors import DeclarationError
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext
 
-__all__ = ["PredictionSpan", "Signals", "capture"]
+__all__ = ["PredictionEvent", "PredictionSpan", "Signals", "capture"]
 
 _DRAIN_SECONDS: Final = 10.0
 
@@ -54,7 +54,7 @@ T = TypeVar("T")
 
 _Models: TypeAlias = dict[tuple[str, str], Totals]
 
-_NOTHING: Final = Totals(0, Counter(), {}, {}, Counter())
+_NOTHING: Final = Totals(0, Counter(), {}, {}, Counter(), 0, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,29 @@ class PredictionSpan:
     parent: SpanContext | None
 
 
+@dataclass(frozen=True, slots=True)
+class PredictionEvent:
+    """An event about one row of a call, or about the call; see `windvane.PredictionEvents`.
+
+    Attributes:
+        attributes: its attributes.
+        body: the row's position, and the features and the output as far as they are declared; None without such.
+        severity: `INFO`, or `ERROR` where the call failed.
+        context: identity of the call's span; None where the call had none.
+    """
+
+    attributes: dict[str, Any]
+    body: dict[str, Any] | None
+    severity: str
+    context: SpanContext | None
+
+
+class _Recorded(NamedTuple):
+    models: _Models
+    spans: list[PredictionSpan]
+    events: list[PredictionEvent]
+
+
 class Signals:
     """What windvane emitted since `capture()` was entered, as plain data.
 
@@ -85,7 +108,7 @@ class Signals:
     `with` block the signals stay as they were at its end.
     """
 
-    def __init__(self, read: Callable[[], tuple[_Models, list[PredictionSpan]]]) -> None:
+    def __init__(self, read: Callable[[], _Recorded]) -> None:
         """Wrap what gives the signals of each model; `capture()` makes these objects."""
         self._read = read
 
@@ -103,20 +126,18 @@ class Signals:
         def selected(name: object, its_version: object) -> bool:
             return name == model and version in (None, its_version)
 
-        def read() -> tuple[_Models, list[PredictionSpan]]:
-            models, spans = self._read()
-            return (
-                {key: totals for key, totals in models.items() if selected(*key)},
-                [
-                    span
-                    for span in spans
-                    if selected(
-                        span.attributes.get(semconv.MODEL_NAME.name), span.attributes.get(semconv.MODEL_VERSION.name)
-                    )
-                ],
+        def selected_by(attributes: dict[str, Any]) -> bool:
+            return selected(attributes.get(semconv.MODEL_NAME.name), attributes.get(semconv.MODEL_VERSION.name))
+
+        def read() -> _Recorded:
+            recorded = self._read()
+            return _Recorded(
+                {key: totals for key, totals in recorded.models.items() if selected(*key)},
+                [span for span in recorded.spans if selected_by(span.attributes)],
+                [event for event in recorded.events if selected_by(event.attributes)],
             )
 
-        declared = self._read()[0]
+        declared = self._read().models
         if not any(selected(*key) for key in declared):
             names = sorted({name for name, _ in declared})
             which = f"of({model!r})" if version is None else f"of({model!r}, {version!r})"
@@ -127,7 +148,12 @@ class Signals:
     @property
     def predictions(self) -> list[PredictionSpan]:
         """The spans of the calls, in the order in which they ended; without those the sampler dropped."""
-        return list(self._read()[1])
+        return list(self._read().spans)
+
+    @property
+    def events(self) -> list[PredictionEvent]:
+        """The events of the calls, in the order in which they were emitted; in a test declare a ratio of 1."""
+        return list(self._read().events)
 
     @property
     def durations(self) -> Counter[str | None]:
@@ -143,6 +169,22 @@ class Signals:
     def dropped(self) -> Counter[str]:
         """Records that were lost, by reason; empty where all is well."""
         return _sum(totals.dropped for totals in self._totals())
+
+    @property
+    def unexpected(self) -> int:
+        """Values under names that the model's baseline does not know."""
+        return sum(totals.unexpected for totals in self._totals())
+
+    def ages(self, feature: str) -> Counter[float]:
+        """Return how old the events behind a feature were, by the upper bound of the histogram's bucket in seconds.
+
+        Args:
+            feature: name of the feature, or of the column of event times where that alone is declared.
+
+        Raises:
+            DeclarationError: no model measures the age of such a feature, or several that were called do.
+        """
+        return self._of_feature("ages", feature, lambda totals: totals.ages)
 
     def observations(self, feature: str) -> Counter[str]:
         """Return how many values of a feature, or of the output, fell into each bin.
@@ -167,15 +209,15 @@ class Signals:
         return self._of_feature("violations", feature, lambda totals: totals.violations)
 
     def _totals(self) -> list[Totals]:
-        return list(self._read()[0].values())
+        return list(self._read().models.values())
 
-    def _of_feature(self, method: str, feature: str, pick: Callable[[Totals], dict[str, Counter[str]]]) -> Counter[str]:
-        models = self._read()[0]
-        holders = {key: totals for key, totals in models.items() if feature in totals.observations}
+    def _of_feature(self, method: str, feature: str, pick: Callable[[Totals], dict[str, Counter[T]]]) -> Counter[T]:
+        models = self._read().models
+        holders = {key: totals for key, totals in models.items() if feature in pick(totals)}
         if not holders:
-            known = sorted({name for totals in models.values() for name in totals.observations})
+            known = sorted({name for totals in models.values() for name in pick(totals)})
             close = did_you_mean(feature, known)
-            msg = f"{method}({feature!r}): no baseline of a declared model has such a feature{close}"
+            msg = f"{method}({feature!r}): no declared model has such a feature{close}"
             raise DeclarationError(msg)
         # Bins of two models are not the same even where they are named alike.
         called = [key for key, totals in holders.items() if totals.calls]
@@ -208,21 +250,24 @@ def capture() -> Iterator[Signals]:
         (2, 1, 'predict captured-doubler')
     """
     before = _drained_totals()
-    spans: list[PredictionSpan] = []
-    final: list[tuple[_Models, list[PredictionSpan]]] = []
+    sink = _Sink([], [])
+    final: list[_Recorded] = []
 
-    def read() -> tuple[_Models, list[PredictionSpan]]:
+    def read() -> _Recorded:
         if final:
             return final[0]
         now = _drained_totals()
-        return {key: _since(before.get(key, _NOTHING), totals) for key, totals in now.items()}, list(spans)
+        models = {key: _since(before.get(key, _NOTHING), totals) for key, totals in now.items()}
+        return _Recorded(models, list(sink.spans), list(sink.events))
 
-    _recording.start(spans)
+    _recording.start(sink)
     try:
         yield Signals(read)
     finally:
-        _recording.stop(spans)
-        final.append(read())
+        try:
+            final.append(read())  # while events, which the worker emits, still come here
+        finally:
+            _recording.stop(sink)
 
 
 def _drained_totals() -> _Models:
@@ -238,12 +283,15 @@ def _drained_totals() -> _Models:
 
 def _since(before: Totals, now: Totals) -> Totals:
     none: Counter[str] = Counter()
+    no_ages: Counter[float] = Counter()
     return Totals(
         now.rows - before.rows,
         now.calls - before.calls,
         {name: counts - before.observations.get(name, none) for name, counts in now.observations.items()},
         {name: counts - before.violations.get(name, none) for name, counts in now.violations.items()},
         now.dropped - before.dropped,
+        now.unexpected - before.unexpected,
+        {name: counts - before.ages.get(name, no_ages) for name, counts in now.ages.items()},
     )
 
 
@@ -254,8 +302,34 @@ def _sum(counters: Iterable[Counter[T]]) -> Counter[T]:
     return total
 
 
+class _Sink(NamedTuple):
+    spans: list[PredictionSpan]
+    events: list[PredictionEvent]
+
+
+class _RecordingLogger:
+    """Takes events in the place of the host's logger, and hands them on to it."""
+
+    def __init__(self, logger: Any, take: Callable[[PredictionEvent], None]) -> None:  # noqa: ANN401 - OpenTelemetry's
+        self._logger = logger
+        self._take = take
+
+    def enabled(self, **_record: object) -> bool:
+        return True
+
+    def emit(self, **record: Any) -> None:  # noqa: ANN401 - OpenTelemetry's
+        context = trace.get_current_span(record.get("context")).get_span_context()
+        self._take(
+            PredictionEvent(
+                record["attributes"], record["body"], record["severity_text"], context if context.is_valid else None
+            )
+        )
+        if self._logger.enabled(event_name=record["event_name"]):
+            self._logger.emit(**record)
+
+
 class _Recording(SpanProcessor):
-    """Hands windvane's ended spans to the captures under way.
+    """Hands windvane's ended spans, and its events, to the captures under way.
 
     OpenTelemetry has no way to take a span processor out again, so each provider gets this one object
     once; between captures it has nowhere to hand spans to.
@@ -263,26 +337,29 @@ class _Recording(SpanProcessor):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._sinks: list[list[PredictionSpan]] = []
+        self._sinks: list[_Sink] = []
         self._providers: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
         self._own_provider: TracerProvider | None = None
         self._replaced: trace.Tracer | None = None
+        self._get_logger: Callable[[], Any] = vars(_events)["_get_logger"]
 
-    def start(self, sink: list[PredictionSpan]) -> None:
-        """Have windvane's spans recorded and put into `sink`."""
+    def start(self, sink: _Sink) -> None:
+        """Have windvane's spans and events recorded and put into `sink`."""
         with self._lock:
             tracer = self._tracer_of(trace.get_tracer_provider()) or self._tracer_of(self._in_memory_provider())
             if not self._sinks:
                 self._replaced = vars(prediction)["_tracer"]
             vars(prediction)["_tracer"] = tracer
+            vars(_events)["_get_logger"] = lambda: _RecordingLogger(self._get_logger(), self._take_event)
             self._sinks.append(sink)
 
-    def stop(self, sink: list[PredictionSpan]) -> None:
-        """Put no more into `sink`; after the last one, spans go where they went before."""
+    def stop(self, sink: _Sink) -> None:
+        """Put no more into `sink`; after the last one, spans and events go where they went before."""
         with self._lock:
             self._sinks = [other for other in self._sinks if other is not sink]
             if not self._sinks:
                 vars(prediction)["_tracer"] = self._replaced
+                vars(_events)["_get_logger"] = self._get_logger
 
     def on_end(self, span: ReadableSpan) -> None:
         """Take a span that has ended."""
@@ -302,7 +379,12 @@ class _Recording(SpanProcessor):
         )
         with self._lock:
             for sink in self._sinks:
-                sink.append(taken)
+                sink.spans.append(taken)
+
+    def _take_event(self, event: PredictionEvent) -> None:
+        with self._lock:
+            for sink in self._sinks:
+                sink.events.append(event)
 
     def _tracer_of(self, provider: object) -> trace.Tracer | None:
         """Return a tracer whose spans come here; None where the provider cannot record."""

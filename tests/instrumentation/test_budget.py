@@ -45,6 +45,7 @@ def make_baseline(name: str = "m", *, importances: dict[str, float] | None = Non
 BASELINE = make_baseline(importances=IMPORTANCES)
 LEAST = budget(None).model
 """Series of a model without any feature."""
+LEAST_WITH_BASELINE = budget(BASELINE).model
 
 
 def exported(host: Host, model: str) -> dict[str | None, int]:
@@ -83,9 +84,38 @@ def test_the_budget_is_what_prometheus_gets(host: Host, model_name: str, importa
     windvane.Model(model_name, version="1", baseline=baseline, objectives=OBJECTIVES)
     computed = budget(baseline)
     found = exported(host, model_name)
-    assert found == {None: computed.model, **{feature.name: feature.series for feature in computed.features}}
+    assert found == {
+        None: computed.model - 1,
+        semconv.UNEXPECTED_FEATURE: 1,
+        **{feature.name: feature.series for feature in computed.features},
+    }
     assert sum(found.values()) == computed.per_process == computed.needed
     assert left_out(host, model_name) == 0
+
+
+def test_the_budget_of_a_model_without_a_baseline_is_what_prometheus_gets(host: Host, model_name: str) -> None:
+    """Its declared inputs and its output cost their universal bins, and ages a histogram each."""
+    event_time = {"speed": "seen_at", "wind": "seen_at"}
+    windvane.Model(model_name, version="1", features=["speed", "wind"], event_time=event_time, objectives=OBJECTIVES)
+    computed = budget(None, features=["speed", "wind"], event_times=event_time)
+    found = exported(host, model_name)
+    ages = (computed.model - LEAST - found["seen_at"]) // 2
+    assert ages > 10
+    assert found == {
+        None: LEAST,
+        "seen_at": 3,
+        "output": 61,
+        "speed": 61 + ages,
+        "wind": 61 + ages,
+    }
+    assert sum(found.values()) == computed.per_process
+
+
+def test_the_limit_holds_without_a_baseline_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Declared inputs over the limit are left out from the last on."""
+    names = [f"f{i}" for i in range(5)]
+    monkeypatch.setenv(SERIES_LIMIT, str(budget(None, features=names).needed - 1))
+    assert budget(None, features=names).left_out == ("f4",)
 
 
 def test_errors_add_no_more_than_the_budget_says(host: Host, model_name: str) -> None:
@@ -107,7 +137,7 @@ def test_the_limit_keeps_the_output_then_the_derived_feature_then_by_importance(
     assert [f.name for f in in_order.features] == ["delay", "reconstruction_error", "speed", "wind", "carrier"]
 
 
-@given(limit=st.integers(LEAST, 400))
+@given(limit=st.integers(LEAST_WITH_BASELINE, 400))
 def test_a_limit_is_held_and_a_higher_one_takes_nothing_away(limit: int) -> None:
     """The series stay within any limit; one more allowed keeps at least the same features."""
     baseline = BASELINE
@@ -143,7 +173,7 @@ def test_features_over_the_limit_are_not_exported_and_named_once(
     with model.prediction([{"speed": 0.0, "wind": 0.0, "carrier": "AA"}] * 7) as prediction:
         prediction.output = [0.0] * 7
     found = exported(host, model_name)
-    assert set(found) == {None, "delay", "reconstruction_error", "wind", "carrier"}
+    assert set(found) == {None, semconv.UNEXPECTED_FEATURE, "delay", "reconstruction_error", "wind", "carrier"}
     assert sum(found.values()) == budget(baseline).per_process <= limit
     assert left_out(host, model_name) == 1
     # The derived feature still has all it is made of, and the process itself still knows.
@@ -158,7 +188,7 @@ def test_the_log_names_a_bounded_number_of_features(
     """With hundreds of features left out the line stays readable, and on one line whatever the names are."""
     frame = {f"line\nbreak {i}": np.arange(20.0) for i in range(100)}
     baseline = windvane.Baseline.from_frame(frame, model=model_name, version="1")
-    monkeypatch.setenv(SERIES_LIMIT, str(LEAST))
+    monkeypatch.setenv(SERIES_LIMIT, str(LEAST_WITH_BASELINE))
     with caplog.at_level(logging.WARNING, "windvane"):
         windvane.Model(model_name, version="1", baseline=baseline)
     (message,) = [record.getMessage() for record in caplog.records]
@@ -180,7 +210,7 @@ def test_a_limit_that_cannot_be_used_is_refused_at_declaration(
     assert len(str(caught.value)) < 250
 
 
-@pytest.mark.parametrize("arguments", [{"limit": LEAST - 1}, {"limit": True}, {"replicas": 0}])
+@pytest.mark.parametrize("arguments", [{"limit": LEAST_WITH_BASELINE - 1}, {"limit": True}, {"replicas": 0}])
 def test_arguments_that_cannot_be_used_are_named(arguments: dict[str, Any]) -> None:
     """A limit below the model's own series and no replica at all are errors."""
     with pytest.raises(windvane.DeclarationError, match=next(iter(arguments))):
@@ -228,11 +258,21 @@ def test_the_command_prints_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ]
 
 
+def test_the_command_knows_models_without_a_baseline() -> None:
+    """Named inputs are counted, and event times; neither a baseline nor inputs, or both, is a mistake."""
+    computed = budget(None, features=["a", "b"], event_times={"a": "seen_at", "other_at": "other_at"})
+    arguments = ("--feature", "a", "--feature", "b", "--event-time", "a=seen_at", "--event-time", "other_at")
+    document = json.loads(run(*arguments, "--json").output)
+    assert document["per_process"] == computed.per_process
+    assert [feature["name"] for feature in document["features"]] == ["output", "a", "b"]
+    assert run().exit_code == run("baseline.json", "--feature", "a").exit_code == 2
+
+
 def test_the_command_writes_no_control_characters_of_a_name(tmp_path: Path) -> None:
     """A name that holds an escape sequence cannot play with the reader's terminal."""
     path = tmp_path / "baseline.json"
     windvane.Baseline.from_frame({"a\x1b[2J\u202eb": np.arange(9.0)}, model="m", version="1").save(path)
-    output = run(path, "--limit", LEAST).output
+    output = run(path, "--limit", LEAST_WITH_BASELINE).output
     assert "\x1b" not in output
     assert "\u202e" not in output
     assert r"a\x1b[2J\u202eb" in output

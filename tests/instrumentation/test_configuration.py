@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from receivers import attributes_of
 
 from windvane import semconv
 
@@ -68,19 +69,85 @@ def test_a_service_without_opentelemetry_gets_it_from_the_environment(otlp: Otlp
     assert sum(value for _, value in otlp.points(semconv.PREDICTION_ROWS.name)) == 200
 
 
+EVENTS = """
+    events = windvane.PredictionEvents(ratio=1, values=["x"])
+    predict = windvane.Model("e", version="1", features=["x"], events=events).predict(lambda rows: 1.0)
+"""
+
+
+@pytest.mark.parametrize("flush", [True, False], ids=["flushed", "at the end of the process"])
+def test_events_arrive_in_the_trace_of_their_call(otlp: OtlpReceiver, flush: bool) -> None:  # noqa: FBT001 - a parameter
+    """They go through a logger provider of configure's own, also when the model was declared before."""
+    end = "assert windvane.flush(10)\nos._exit(0)" if flush else ""
+    done = run(f"{textwrap.dedent(EVENTS)}\nwindvane.configure()\npredict({{'x': 5.0}})\n{end}", otlp.endpoint)
+    assert (done.returncode, done.stderr) == (0, "")
+    (record,), (span,) = otlp.records(), otlp.spans()
+    assert (record.trace_id, record.span_id) == (span.trace_id, span.span_id)
+    assert record.event_name == semconv.PREDICTION_EVENT.name
+    attributes = attributes_of(record.attributes)
+    assert attributes[semconv.EVENT_NAME.name] == semconv.PREDICTION_EVENT.name
+    assert attributes[semconv.PREDICTION_ID.name] == f"{span.trace_id.hex()}-{span.span_id.hex()}"
+    assert span.start_time_unix_nano <= record.time_unix_nano <= span.end_time_unix_nano + 10**9
+    row, features = record.body.kvlist_value.values
+    assert (row.key, row.value.int_value) == ("row", 0)
+    assert (features.key, features.value.kvlist_value.values[0].value.double_value) == ("features", 5.0)
+
+
+def test_without_events_no_log_record_leaves(otlp: OtlpReceiver) -> None:
+    """What the service logs is its own affair, though a logger provider is there."""
+    code = f"""
+        import logging
+        windvane.configure()
+        logging.getLogger("service").critical("passenger 7")
+        {textwrap.indent(textwrap.dedent(PREDICT), " " * 8).strip()}
+        assert windvane.flush(10)
+    """
+    assert run(code, otlp.endpoint).returncode == 0
+    assert otlp.spans()
+    assert otlp.logs == []
+
+
+def test_events_are_turned_off_by_the_standard_variable(otlp: OtlpReceiver) -> None:
+    """OTEL_LOGS_EXPORTER=none leaves traces and metrics."""
+    code = f"windvane.configure()\n{textwrap.dedent(EVENTS)}\npredict({{'x': 5.0}})\nassert windvane.flush(10)"
+    done = run(code, otlp.endpoint, OTEL_LOGS_EXPORTER="none")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert otlp.logs == []
+    assert len(otlp.spans()) == 1
+
+
+def test_without_the_logs_of_the_sdk_the_rest_is_configured(otlp: OtlpReceiver) -> None:
+    """Its modules have private names; a version without them costs events, which the log says."""
+    code = """
+        sys.modules["opentelemetry.sdk._logs"] = None
+        windvane.configure()
+        make_model().predict(lambda rows: 1.0)({"x": 5.0})
+        assert windvane.flush(10)
+    """
+    done = run(code, otlp.endpoint)
+    assert done.returncode == 0, done.stderr
+    assert "events cannot be exported" in done.stderr
+    assert counted(otlp) == 1
+    assert len(otlp.spans()) == 1
+
+
 def test_the_providers_of_the_host_are_kept(otlp: OtlpReceiver) -> None:
     """Configure replaces nothing, and a second call adds nothing."""
     done = run(
         """
+        from opentelemetry import _logs
+        from opentelemetry.sdk._logs import LoggerProvider
         from opentelemetry.sdk.metrics import MeterProvider
         from opentelemetry.sdk.trace import TracerProvider
-        tracers, meters = TracerProvider(), MeterProvider()
+        tracers, meters, loggers = TracerProvider(), MeterProvider(), LoggerProvider()
         trace.set_tracer_provider(tracers)
         metrics.set_meter_provider(meters)
+        _logs.set_logger_provider(loggers)
         windvane.configure()
         windvane.configure()
         assert trace.get_tracer_provider() is tracers
         assert metrics.get_meter_provider() is meters
+        assert _logs.get_logger_provider() is loggers
         """,
         otlp.endpoint,
     )
@@ -112,7 +179,10 @@ def test_without_providers_nothing_is_sent(otlp: OtlpReceiver) -> None:
 
 @pytest.mark.parametrize(
     "variables",
-    [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none"}],
+    [
+        {"OTEL_SDK_DISABLED": "true"},
+        {"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"},
+    ],
     ids=["disabled", "no exporters"],
 )
 def test_telemetry_can_be_turned_off(otlp: OtlpReceiver, variables: dict[str, str]) -> None:

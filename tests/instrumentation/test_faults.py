@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk._logs import LoggerProvider
 
 import windvane
-from windvane import _runtime, semconv
+from windvane import _events, _runtime, semconv
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -96,7 +98,7 @@ def replace(monkeypatch: pytest.MonkeyPatch, place: Place, stand_in: Callable[[A
 def calls_of(model: windvane.Model) -> list[Callable[[], None]]:  # noqa: C901 - one small function for each kind
     """Calls of every kind, each of which fails unless it gets just what the function gives."""
     answer, error = object(), KeyError("mine")
-    rows = [{"x": 1.0, "c": "a"}, {"x": None, "c": 3}]
+    rows = [{"x": 1.0, "c": "a", "seen_at": 0}, {"x": None, "c": 3, "odd": 1}]
     scores = np.array([0.5, 0.5])
 
     @model.predict
@@ -152,17 +154,6 @@ def calls_of(model: windvane.Model) -> list[Callable[[], None]]:  # noqa: C901 -
     ]
 
 
-def counted(host: Host, model: str) -> tuple[float, float]:
-    """Return the values of a feature that were counted so far, and the records that were lost."""
-    assert windvane.flush(10)
-    wanted = {semconv.MODEL_NAME.name: model}
-    values = host.otlp.points(semconv.FEATURE_OBSERVATIONS.name, **wanted, **{semconv.FEATURE_NAME.name: "x"})
-    lost = host.otlp.points(semconv.RECORDS_DROPPED.name, **wanted)
-    host.otlp.metrics.clear()
-    host.otlp.raw.clear()
-    return sum(value for _, value in values), sum(value for _, value in lost)
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of the thread of a flush
 def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
     host: Host, model_name: str, monkeypatch: pytest.MonkeyPatch
@@ -171,53 +162,82 @@ def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
     rng = np.random.default_rng(0)
     frame = {"x": rng.normal(size=500), "c": rng.choice(["a", "b"], 500), "y": rng.uniform(size=500)}
     baseline = windvane.Baseline.from_frame(frame, model=model_name, version="1", output="y")
-    model = windvane.Model(model_name, version="1", baseline=baseline)
+    monkeypatch.setenv("WINDVANE_HASH_KEY", "k" * 32)
+    model = windvane.Model(
+        model_name,
+        version="1",
+        baseline=baseline,
+        event_time="seen_at",
+        events=windvane.PredictionEvents(ratio=1, values=["x"], hashed=["y"]),
+        exception_messages=True,
+    )
     calls = calls_of(model)
+    events = LoggerProvider()
+    monkeypatch.setattr(_events, "_get_logger", lambda: events.get_logger("faults"))
     everywhere = [place for place in places() if place.label not in GUARDS]
 
-    def round_of_calls() -> None:
-        for call in calls:
-            call()
-        with contextlib.suppress(InjectedError):
-            _runtime.worker.drain(5)
-        windvane.flush(5)
-
-    round_of_calls()
+    make_calls(calls)
     reached: set[str] = set()
     with monkeypatch.context() as patched:
         for place in everywhere:
             replace(patched, place, functools.partial(noting, reached, place.label))
-        round_of_calls()
+        make_calls(calls)
     at_call = [place for place in everywhere if place.label in reached]
     assert len(at_call) > 40, "the introspection must find what runs"
 
-    values, lost = counted(host, model_name)
+    before = counted(host, model_name)
     wrong = []
     for place in at_call:
         with monkeypatch.context() as patched:
             replace(patched, place, raising)
             try:
-                round_of_calls_safely(calls)
+                make_calls(calls)
             except Exception as error:  # noqa: BLE001 - all places are to be tried
                 wrong.append(f"{place.label}: the call was harmed: {error!r}")
-        values_before, lost_before = values, lost
-        values, lost = counted(host, model_name)
-        missing = ROWS - (values - values_before)
-        if missing > 0 and lost - lost_before <= UNREADABLE:
-            wrong.append(f"{place.label}: {missing} values are missing, and no loss is counted")
-        if missing < 0:
-            wrong.append(f"{place.label}: {-missing} values too many")
-        for call in calls:
-            call()
-        values_before, lost_before = values, lost
-        values, lost = counted(host, model_name)
-        if (values - values_before, lost - lost_before) != (ROWS, UNREADABLE):
-            wrong.append(f"{place.label}: after it {values - values_before} values, {lost - lost_before} lost")
+        with_fault = counted(host, model_name)
+        make_calls(calls)
+        after = counted(host, model_name)
+        wrong += [f"{place.label}: {what}" for what in losses(with_fault - before, after - with_fault)]
+        before = after
     assert not wrong, "\n".join(wrong)
     assert {"windvane-worker", "windvane-export"} <= {thread.name for thread in threading.enumerate()}
 
 
-def round_of_calls_safely(calls: list[Callable[[], None]]) -> None:
+class Counts(NamedTuple):
+    """Values of a feature that were counted, and records that were lost."""
+
+    observed: float
+    lost: float
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(self.observed - other.observed, self.lost - other.lost)
+
+
+def counted(host: Host, model: str) -> Counts:
+    """Return what was counted and lost so far."""
+    assert windvane.flush(10)
+    wanted = {semconv.MODEL_NAME.name: model}
+    values = host.otlp.points(semconv.FEATURE_OBSERVATIONS.name, **wanted, **{semconv.FEATURE_NAME.name: "x"})
+    lost = host.otlp.points(semconv.RECORDS_DROPPED.name, **wanted)
+    host.otlp.metrics.clear()
+    host.otlp.raw.clear()
+    return Counts(sum(value for _, value in values), sum(value for _, value in lost))
+
+
+def losses(with_fault: Counts, after: Counts) -> Iterator[str]:
+    """Tell what is wrong with the counts of a round of calls with a fault, and of one after it."""
+    missing = ROWS - with_fault.observed
+    if missing > 0 and with_fault.lost <= UNREADABLE:
+        yield f"{missing} values are missing, and no loss is counted"
+    if missing < 0:
+        yield f"{-missing} values too many"
+    if after != (ROWS, UNREADABLE):
+        yield f"after it {after.observed} values are counted, and {after.lost} records lost"
+    if trace.get_current_span().get_span_context().is_valid:
+        yield "its span stays the current one"
+
+
+def make_calls(calls: list[Callable[[], None]]) -> None:
     for call in calls:
         call()
     # The public functions that wait are told of the fault; the threads behind them are not to end of it.

@@ -421,7 +421,7 @@ def test_many_threads_lose_nothing(host: Host, model_name: str) -> None:
 
 def test_a_full_queue_drops_and_counts(host: Host, model_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit is counted as dropped, so that counted and dropped add up to the calls."""
-    monkeypatch.setattr("windvane._worker.MAX_QUEUED_VALUES", 10)
+    monkeypatch.setattr("windvane._worker.MAX_HELD_BYTES", 10)
     model = windvane.Model(model_name, version="1", baseline=make_baseline(model_name))
     predict = model.predict(lambda batch: 0.5)
     for _ in range(200):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import subprocess
 import sys
@@ -60,6 +62,68 @@ assert windvane.flush(10)
 """
 
 
+EVENTS = f"""
+import windvane
+
+windvane.configure()
+
+class OddError(Exception):
+    pass
+
+def model(name, **events):
+    events = windvane.PredictionEvents(ratio=1, **events)
+    return windvane.Model(name, version="1", features=["distance", "carrier", "tail"], events=events)
+
+row = {{
+    "distance": "{CANARY}-distance",
+    "carrier": "{CANARY}-carrier",
+    "tail": "{CANARY}-tail",
+    "{CANARY}-key": "{CANARY}-id",
+}}
+
+def call(declared):
+    @declared.predict
+    def predict(rows):
+        return ["{CANARY}-output"]
+
+    @declared.predict
+    def fail(rows):
+        raise OddError("{CANARY}-message")
+
+    predict([row])
+    try:
+        fail([row])
+    except OddError:
+        pass
+
+call(model("nothing"))
+call(model("some", values=["carrier"], hashed=["tail"]))
+assert windvane.flush(10)
+"""
+
+
+def test_of_events_only_what_is_declared_is_in_any_byte_that_leaves(otlp: OtlpReceiver) -> None:
+    """With events on and nothing declared no canary leaves; else the allowed value as it is, the hashed as digest."""
+    key = "0123456789abcdef0123456789abcdef"
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", EVENTS],
+        env={**variables, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.endpoint, "WINDVANE_HASH_KEY": key},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    everything = b"".join(otlp.raw)
+    assert everything.count(CANARY.encode()) == everything.count(f"{CANARY}-carrier".encode()) == 2
+    digest = hmac.new(key.encode(), f"{CANARY}-tail".encode(), hashlib.sha256).hexdigest()[:32]
+    assert everything.count(digest.encode()) == 2
+    assert key.encode() not in everything
+    assert len(otlp.records()) == 4
+    assert [record.severity_text for record in otlp.records()] == ["INFO", "ERROR"] * 2
+
+
 def test_no_value_key_id_or_message_is_in_any_byte_that_leaves(otlp: OtlpReceiver) -> None:
     """Canaries in values, keys, ids, objects and exception messages appear neither in OTLP nor in the log."""
     variables = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
@@ -80,3 +144,63 @@ def test_no_value_key_id_or_message_is_in_any_byte_that_leaves(otlp: OtlpReceive
     errors = [span for span in otlp.spans() if span.status.code == 2]
     assert len(errors) == 4
     assert any(b"OddError" in body for body in otlp.raw)
+
+
+HEALTH_SCRIPT = f"""
+import logging
+import numpy as np
+import pandas as pd
+import windvane
+
+logging.basicConfig(level=logging.DEBUG)
+windvane.configure()
+frame = {{"distance": np.arange(1000.0), "score": np.arange(1000.0)}}
+baseline = windvane.Baseline.from_frame(frame, model="m", version="1", output="score")
+with_baseline = windvane.Model("m", version="1", baseline=baseline, event_time="seen_at")
+without = windvane.Model("plain", version="1", features=["distance", "carrier"], event_time={{"carrier": "seen_at"}})
+random = np.random.default_rng()
+for model in (with_baseline, without):
+    predict = model.predict(lambda rows: f"{CANARY}-output")
+    rows = []
+    for _ in range(20):
+        # Numbers that no figure of ours would come by, as texts and as numbers.
+        number = int(random.integers(10**8)) * 10**8 + 7731_7731
+        rows.append({{
+            "distance": number,
+            "carrier": f"{CANARY}-{{number}}",
+            f"{CANARY}-{{number}}": number,
+            "seen_at": random.choice([f"{CANARY}-time", "2031-07-31T07:31:00", str(number), None]),
+        }})
+        predict(rows[-1])
+    predict(rows)
+    predict(pd.DataFrame(rows))
+assert windvane.flush(10)
+"""
+
+
+def test_no_unexpected_name_event_time_or_value_is_in_any_byte_that_leaves(otlp: OtlpReceiver) -> None:
+    """Random keys, values and event times are counted, with and without a baseline, and stay in the process."""
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", HEALTH_SCRIPT],
+        env={**variables, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.endpoint},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    kinds = {
+        (a[semconv.MODEL_NAME.name], a[semconv.FEATURE_NAME.name], a[semconv.VIOLATION_KIND.name]): value
+        for a, value in otlp.points(semconv.FEATURE_VIOLATIONS.name)
+    }
+    # Each row twice, and a frame of twenty rows has all twenty columns in each.
+    assert kinds["m", "_OTHER", "unexpected"] >= 400
+    assert kinds["m", "seen_at", "type"] > 0
+    assert kinds["plain", "seen_at", "type"] > 0
+    observed = otlp.points(semconv.FEATURE_OBSERVATIONS.name, **{semconv.MODEL_NAME.name: "plain"})
+    assert {a[semconv.FEATURE_NAME.name] for a, _ in observed} == {"distance", "carrier", "output"}
+    assert sum(value for _, value in observed) >= 120
+    for canary in (CANARY, "77317731", "2031-07-31"):
+        assert canary not in done.stderr
+        assert not [body for body in otlp.raw if canary.encode() in body]

@@ -133,6 +133,55 @@ def test_captures_within_each_other_each_count_from_their_own_start(model_name: 
     assert (inner.rows, len(inner.predictions)) == (2, 1)
 
 
+def test_events_are_captured(model_name: str) -> None:
+    """They are plain data, belong to their model, and stay as they were at the end of the block."""
+
+    def declared(name: str) -> Any:
+        events = windvane.PredictionEvents(ratio=1, values=["distance"])
+        return windvane.Model(name, version="1", features=["distance"], events=events).predict(lambda rows: 1.0)
+
+    first, second = declared(f"{model_name}.a"), declared(f"{model_name}.b")
+    with capture() as outer:
+        first({"distance": 1.0})
+        with capture() as signals:
+            first({"distance": 2.0})
+            assert [event.body for event in signals.events] == [{"row": 0, "features": {"distance": 2.0}}]
+            second({"distance": 3.0})
+        first({"distance": 4.0})
+    first({"distance": 5.0})
+    assert len(signals.events) == 2
+    (event,) = signals.of(f"{model_name}.b").events
+    assert event.body == {"row": 0, "features": {"distance": 3.0}}
+    assert event.severity == "INFO"
+    assert event.context == signals.of(f"{model_name}.b").predictions[0].context
+    assert len(outer.events) == 4
+
+
+def test_captured_events_reach_the_logger_provider_of_the_host_as_ever() -> None:
+    """During a capture and after it."""
+    done = run("""
+        import windvane
+        from opentelemetry._logs import set_logger_provider
+        from opentelemetry.sdk._logs import LoggerProvider
+        from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
+        from windvane import _runtime
+        from windvane.testing import capture
+
+        exporter, provider = InMemoryLogRecordExporter(), LoggerProvider()
+        provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+        set_logger_provider(provider)
+        events = windvane.PredictionEvents(ratio=1, values=["x"])
+        predict = windvane.Model("m", version="1", features=["x"], events=events).predict(lambda rows: 1.0)
+        with capture() as signals:
+            predict({"x": 1})
+        predict({"x": 2})
+        assert _runtime.worker.drain(5)
+        assert [event.body["features"]["x"] for event in signals.events] == [1]
+        assert [log.log_record.body["features"]["x"] for log in exporter.get_finished_logs()] == [1, 2]
+    """)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_models_are_told_apart(model_name: str) -> None:
     """With several models the signals add up, and `of` selects one or one version of it."""
     first, second = make_model(f"{model_name}.a"), make_model(f"{model_name}.b")

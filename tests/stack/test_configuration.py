@@ -37,11 +37,20 @@ def load(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.stack
-@pytest.mark.parametrize("files", [["collector.yaml"], ["collector.yaml", "collector-traces.yaml"]])
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["collector.yaml"],
+        ["collector.yaml", "collector-traces.yaml"],
+        ["collector.yaml", "collector-logs.yaml"],
+        ["collector.yaml", "collector-traces.yaml", "collector-logs.yaml"],
+    ],
+    ids=" ".join,
+)
 def test_collector_accepts_its_configurations(
     stack_binaries: dict[str, Path], tmp_path: Path, files: list[str]
 ) -> None:
-    """Alone, and with a back end for traces."""
+    """Alone, and with a back end for traces, for logs, and for both."""
     flags = [f"--config={CONFIG / file}" for file in files]
     run(stack_binaries["otelcol"], "validate", *flags, WINDVANE_STORAGE=str(tmp_path))
 

@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcExporter
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
@@ -220,6 +223,22 @@ def test_spans_survive_a_restart_on_their_way_to_the_back_end() -> None:
         spans.get_tracer("trial").start_span("after").end()
         spans.shutdown()
         wait_until(lambda: {span.name for span in backend.spans()} >= {"before", "after"}, "both spans")
+
+
+def test_log_records_survive_a_restart_on_their_way_to_the_back_end() -> None:
+    """With an address for logs they go there, and wait on disk until it takes them; their maps stay maps."""
+    with contextlib.closing(OtlpReceiver()) as backend, Stack(logs=backend.endpoint) as stack:
+        logs = LoggerProvider()
+        logs.add_log_record_processor(SimpleLogRecordProcessor(OTLPLogExporter(endpoint=f"{stack.otlp_http}/v1/logs")))
+        logger = logs.get_logger("trial")
+        logger.emit(event_name="before", body={"row": 0, "features": {"distance": 1.5}})
+        stack.kill("otelcol")
+        stack.start("otelcol")
+        logger.emit(event_name="after")
+        logs.shutdown()
+        wait_until(lambda: {record.event_name for record in backend.records()} >= {"before", "after"}, "both records")
+        before = next(record for record in backend.records() if record.event_name == "before")
+        assert [field.key for field in before.body.kvlist_value.values] == ["row", "features"]
 
 
 def test_alert_reaches_the_webhook_of_its_team() -> None:

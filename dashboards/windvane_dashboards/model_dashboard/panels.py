@@ -17,7 +17,7 @@ _KIND_COLOURS: Final = dict(
 _DROP_COLOURS: Final = dict(
     zip(
         semconv.DROP_REASON.values,
-        (g.VERMILLION, g.ORANGE, g.PURPLE, g.SKY, g.BLUE, g.GREY),
+        (g.VERMILLION, g.ORANGE, g.PURPLE, g.SKY, g.BLUE, g.YELLOW, g.GREY),
         strict=True,
     )
 )

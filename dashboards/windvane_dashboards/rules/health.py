@@ -157,7 +157,10 @@ def calls_group(timings: Timings) -> Group:
         ),
         Recording(
             ERROR_RATE,
-            lines(f'sum by ({MODEL}) (rate({name}_count{{{error}!~"|{semconv.CANCELLED}"}}[{rate}]))', f"or 0 * {CALL_RATE}"),
+            lines(
+                f'sum by ({MODEL}) (rate({name}_count{{{error}!~"|{semconv.CANCELLED}"}}[{rate}]))',
+                f"or 0 * {CALL_RATE}",
+            ),
             "Failed calls per second, without those that were cancelled; 0 where no call has failed yet.",
         ),
         Recording(ERROR_RATIO_5M, f"{ERROR_RATE} / ({CALL_RATE} > 0)", "Share of calls that failed."),

@@ -15,7 +15,21 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.argument("baseline", type=click.Path(path_type=Path))
+@click.argument("baseline", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--feature",
+    "features",
+    multiple=True,
+    metavar="NAME",
+    help="An input of a model without a baseline; once for each.",
+)
+@click.option(
+    "--event-time",
+    "event_times",
+    multiple=True,
+    metavar="[FEATURE=]COLUMN",
+    help="A column of event times, and the feature whose age it gives; once for each.",
+)
 @click.option(
     "--replicas",
     default=1,
@@ -27,14 +41,36 @@ __all__ = ["command"]
     "--limit", type=int, metavar="N", help=f"Series allowed per process; by default {SERIES_LIMIT}, else 10,000."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print it as one JSON object.")
-def command(baseline: Path, replicas: int, limit: int | None, *, as_json: bool) -> None:
+def command(
+    baseline: Path | None,
+    features: tuple[str, ...],
+    event_times: tuple[str, ...],
+    replicas: int,
+    limit: int | None,
+    *,
+    as_json: bool,
+) -> None:
     """Compute how many time series a model costs, before it runs.
 
-    BASELINE is the file that `windvane baseline build` made. Features that a service leaves out to hold the
-    limit are marked and named; the least important ones go first.
+    BASELINE is the file that `windvane baseline build` made; for a model without one, name its inputs. Features
+    that a service leaves out to hold the limit are marked and named; the least important ones go first.
     """
-    computed = budget(Baseline.load(baseline), limit=limit, replicas=replicas)
+    if (baseline is None) == (not features):
+        msg = "give the BASELINE, or for a model without one each input as --feature"
+        raise click.UsageError(msg)
+    computed = budget(
+        None if baseline is None else Baseline.load(baseline),
+        features=features,
+        event_times=dict(map(_feature_and_column, event_times)),
+        limit=limit,
+        replicas=replicas,
+    )
     click.echo(json.dumps(_document(computed), indent=2) if as_json else _text(computed))
+
+
+def _feature_and_column(text: str) -> tuple[str, str]:
+    feature, _, column = text.partition("=")
+    return feature, column or feature
 
 
 def _document(of: Budget) -> dict[str, object]:

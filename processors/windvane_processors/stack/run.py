@@ -75,6 +75,7 @@ class Stack:
             `repeat_interval`, `resolve_timeout`.
         prometheus: `prometheus`, or `prometheus-2` for the older line.
         traces: OTLP/HTTP address that takes the spans; without one they are counted and dropped.
+        logs: OTLP/HTTP address that takes the log records, likewise.
         log: called with progress where a program has to be built first.
 
     Attributes:
@@ -92,7 +93,7 @@ class Stack:
     prometheus_url: str
     alertmanager_url: str
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as max-args: keyword-only
         self,
         *,
         rules: Mapping[str, str] | None = None,
@@ -104,6 +105,7 @@ class Stack:
         routing: Mapping[str, str] | None = None,
         prometheus: str = "prometheus",
         traces: str | None = None,
+        logs: str | None = None,
         log: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Keep the settings; entering the context starts the processes."""
@@ -116,6 +118,7 @@ class Stack:
         self._routing = dict(routing or {})
         self._prometheus = prometheus
         self._traces = traces
+        self._logs = logs
         self._log = log
         self._processes: dict[str, Child] = {}
         self._cleanup = contextlib.ExitStack()
@@ -250,7 +253,11 @@ class Stack:
                 stops.callback(child.stop)
 
     def _collector_child(self, binary: Path) -> Child:
-        configurations = ["collector.yaml", *(["collector-traces.yaml"] if self._traces else [])]
+        configurations = [
+            "collector.yaml",
+            *(["collector-traces.yaml"] if self._traces else []),
+            *(["collector-logs.yaml"] if self._logs else []),
+        ]
         environment = {
             "WINDVANE_OTLP_GRPC": f"127.0.0.1:{self._ports.otlp_grpc}",
             "WINDVANE_OTLP_HTTP": f"127.0.0.1:{self._ports.otlp_http}",
@@ -262,6 +269,7 @@ class Stack:
             "WINDVANE_REMOTE_WRITE_INSECURE": "true",
             "WINDVANE_STORAGE": str(self._folder / "otelcol"),
             **({"WINDVANE_TRACES": self._traces} if self._traces else {}),
+            **({"WINDVANE_LOGS": self._logs} if self._logs else {}),
         }
         flags = [f"--config={collector_config() / name}" for name in configurations]
         return Child("otelcol", [binary, *flags], self._folder / "otelcol.log", environment)
