@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import os
+import signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -20,9 +23,11 @@ if TYPE_CHECKING:
 
     from windvane._counters import ModelCounters, Stream
 
-__all__ = ["exporter", "flush", "models", "register", "worker"]
+__all__ = ["exporter", "flush", "flush_on_sigterm", "models", "register", "shut_down", "worker"]
 
 _SHUTDOWN_SECONDS: Final = 5.0
+_FINALIZER_PRIORITY: Final = 10
+"""Before multiprocessing ends the children of this process."""
 
 _models: dict[tuple[str, str], ModelCounters] = {}
 _lock = threading.Lock()
@@ -68,7 +73,10 @@ def register(counters: ModelCounters) -> ModelCounters:
                 )
                 raise DeclarationError(msg)
             return known
+        first = not _models
         _models[name, version] = counters
+    if first:
+        _shut_down_with_multiprocessing()
     exporter.start()
     return counters
 
@@ -119,6 +127,51 @@ def _flush_providers(timeout: float) -> bool:
     return done
 
 
+def flush_on_sigterm() -> None:
+    """Have SIGTERM send what waits before it ends the process, where it would end it at once.
+
+    Only the system's default is replaced: a handler of the service's or of its server's stays, and one that it
+    sets later takes the place of ours. The process still ends by the signal, as whoever sent it expects.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    # The main thread may be interrupted while it holds a lock, so another one does the work, and the end does not
+    # wait for it beyond the deadline. `threading` has locks of its own that the main thread may hold.
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def end() -> None:
+        try:
+            shut_down()
+        finally:
+            done.release()
+
+    _thread.start_new_thread(end, ())
+    done.acquire(timeout=_SHUTDOWN_SECONDS)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def shut_down() -> None:
+    """Count and export what waits, within five seconds."""
+    # Daemon threads do the work and are left behind at the deadline: a dead Collector must not hold up the exit.
+    if _models:
+        deadline = time.monotonic() + _SHUTDOWN_SECONDS
+        worker.drain(_SHUTDOWN_SECONDS)
+        exporter.stop(max(0.0, deadline - time.monotonic()))
+
+
+def _shut_down_with_multiprocessing() -> None:
+    """Shut down at the end of a child of multiprocessing, which leaves by os._exit and runs no atexit."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, shut_down, exitpriority=_FINALIZER_PRIORITY)
+
+
 def _after_fork_in_child() -> None:
     global _lock, _start_time_ns  # noqa: PLW0603 - what is inherited belongs to the parent
     _lock = threading.Lock()
@@ -129,16 +182,12 @@ def _after_fork_in_child() -> None:
         counters.reset()
     if _models:
         exporter.start()
-
-
-def _at_exit() -> None:
-    # Daemon threads do the work and are left behind at the deadline: a dead Collector must not hold up the exit.
-    if _models:
-        deadline = time.monotonic() + _SHUTDOWN_SECONDS
-        worker.drain(_SHUTDOWN_SECONDS)
-        exporter.stop(max(0.0, deadline - time.monotonic()))
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        # A child of multiprocessing forgets the finalizers of its parent next, and then runs what is registered here.
+        util.register_after_fork(worker, lambda _worker: _shut_down_with_multiprocessing())
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(_at_exit)
+atexit.register(shut_down)

@@ -33,7 +33,8 @@ def configure() -> None:
     Through the logger provider go the events of models that declare some; what the service itself logs
     is not collected.
 
-    What it makes is shut down at exit, within five seconds also when no Collector answers.
+    What it makes is shut down at exit, within five seconds also when no Collector answers; and by SIGTERM,
+    where that would end the process at once: no handler of the service or its server is replaced.
 
     Raises:
         DeclarationError: the extra `otlp` is not installed, or the protocol is unknown.
@@ -44,6 +45,7 @@ def configure() -> None:
         _make_tracer_provider()
         _make_meter_provider()
         _make_logger_provider()
+        _runtime.flush_on_sigterm()
     except ModuleNotFoundError as error:
         msg = f"configure() needs {error.name}: pip install 'windvane[otlp]'"
         raise DeclarationError(msg) from error

@@ -110,3 +110,51 @@ def test_prefork_workers_that_come_and_go_count_every_call_once(
     assert settled(stack, service, semconv.FEATURE_OBSERVATIONS, 2 * calls, X) == 2 * calls, Path(log.name).read_text()
     assert settled(stack, service, semconv.PREDICTION_ROWS, 2 * calls) == 2 * calls
     assert counted(stack, service, semconv.RECORDS_DROPPED) == 0
+
+
+FORKS = """
+import os, socket, sys, threading, time
+import windvane
+
+exporting = threading.Event()
+
+def accept_and_stay_silent(listener):
+    while True:
+        connections.append(listener.accept()[0])
+        exporting.set()
+
+connections = []
+listener = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=accept_and_stay_silent, args=(listener,), daemon=True).start()
+real = os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"]
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{listener.getsockname()[1]}"
+windvane.configure()
+predict = windvane.Model("prefork", version="1", baseline=os.environ["BASELINE"]).predict(lambda rows: 0.5)
+for _ in range(1000):
+    predict({"x": 1.0})  # the parent's own, which nobody answers for
+assert exporting.wait(20)
+time.sleep(0.1)
+os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = real  # an exporter is made anew after a fork
+children = []
+for _ in range(4):
+    assert not windvane.flush(0.01), "the export must be under way"
+    child = os.fork()
+    if not child:
+        for _ in range(250):
+            predict({"x": 1.0})
+        os._exit(not windvane.flush(20))
+    children.append(child)
+print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children), flush=True)
+os._exit(0)
+"""
+
+
+def test_workers_forked_in_the_middle_of_an_export_count_every_call_once(stack: Stack, service: dict[str, str]) -> None:
+    """What the parent has counted, and its export that hangs, stay the parent's; the children give exactly K."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS], env=service, stdout=subprocess.PIPE, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["0"] * 4
+    assert settled(stack, service, semconv.FEATURE_OBSERVATIONS, 1000, X) == 1000
+    assert counted(stack, service, semconv.PREDICTION_ROWS) == 1000
+    assert counted(stack, service, semconv.RECORDS_DROPPED) == 0

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import pickle
 import sys
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import uvicorn
@@ -18,11 +17,9 @@ from fastapi import FastAPI
 from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 import windvane
+from windvane.asgi import FlushOnShutdown
 from windvane_processors.demo.flights import FEATURES, NUMERIC
 from windvane_processors.demo.training import BASELINE_FILE, MODEL_FILE, MODEL_NAME, MODEL_VERSION, OWNER
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 __all__ = ["make_app"]
 
@@ -54,12 +51,8 @@ def make_app(directory: Path) -> FastAPI:
         probabilities: list[float] = pipeline.predict_proba(frame)[:, 1].tolist()
         return probabilities
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        windvane.flush()
-
-    app = FastAPI(title="Flight delays", lifespan=lifespan)
+    app = FastAPI(title="Flight delays")
+    app.add_middleware(FlushOnShutdown)
 
     @app.post("/predict")
     def post_predict(flights: list[dict[str, Any]]) -> list[float]:
