@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, time, timedelta
+from datetime import date
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 
@@ -23,7 +23,9 @@ import numpy as np
 
 from windvane import semconv
 from windvane._derived import MAX_ERROR, MAX_INPUTS, RECONSTRUCTION_ERROR, PrincipalComponents, standardize
+from windvane._statistics import psi
 from windvane.baseline import (
+    ABOUT,
     MAX_NAME_LENGTH,
     Baseline,
     Feature,
@@ -33,7 +35,18 @@ from windvane.baseline import (
     check_model_version,
     is_name,
 )
-from windvane.bins import Bins, CategoryBins, Counts, NumericBins, is_category, numbers_of, tally_categories
+from windvane.bins import (
+    Bins,
+    CategoryBins,
+    Counts,
+    LengthBins,
+    NumericBins,
+    TimeBins,
+    is_category,
+    lengths_of,
+    numbers_of,
+    tally_categories,
+)
 from windvane.errors import BaselineError, DeclarationError
 
 if TYPE_CHECKING:
@@ -41,7 +54,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Chunks", "Options", "build", "column_names", "dispersion", "population_stability_index"]
+__all__ = ["Chunks", "Options", "build", "column_names", "dispersion"]
 
 Chunks: TypeAlias = "Callable[[], Iterable[Any]]"
 """Called once for each pass; yields frames with the same columns, in the rows' own order."""
@@ -52,6 +65,8 @@ SAMPLE_LIMIT: Final = 100_000
 _TALLY_LIMIT: Final = 100_000
 _VOCABULARY_LIMIT: Final = 1000
 _LABELLED_CATEGORIES: Final = 20
+_FREE_TEXT_SHARE: Final = 0.05
+"""Text of which a smaller share is in listed categories is free text."""
 
 # 50 blocks keep the error of the mean small (7 % for ten bins); blocks below 200 rows leave bins empty by chance.
 _MAX_BLOCKS: Final = 50
@@ -66,6 +81,7 @@ _SLICE_ROWS: Final = 65_536  # rows that are looked at together
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\Z")
 _INTEGER_TYPE: Final = re.compile(r"u?int\d+\b")
 
+Whole: TypeAlias = Literal["boolean", "integer"]
 Kind: TypeAlias = Literal["boolean", "integer", "float", "string", "time", "other"]
 
 
@@ -79,6 +95,7 @@ class Options:
     exclude: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     importances: Mapping[str, float] | None = None
+    about: Mapping[str, Mapping[str, str]] | None = None
     bins: int = 10
     min_category_count: int = 5
 
@@ -126,10 +143,11 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
     if not bins:
         msg = f"no column can be watched: {'; '.join(notes)}"
         raise BaselineError(msg)
+    about = _about(columns, options.about)
     importances = _importances([name for name in bins if name != options.output], columns, options.importances)
     order = np.argsort(sample.numbers)
     numeric = {
-        name: surveys[name].sample[order]
+        name: surveys[name].numbers.sample[order]
         for name, of in bins.items()
         if name != options.output and isinstance(of, NumericBins)
     }
@@ -153,6 +171,7 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
             violations=tuple(tally.violations.tolist()),
             dispersion=dispersion(tally.blocks),
             importance=importances.get(name),
+            **about.get(name, {}),
         )
         features.append(feature)
         notes.extend(f"column {name!r} {note}" for note in _notes(feature))
@@ -172,23 +191,6 @@ def _role(name: str, output: str | None, components: PrincipalComponents | None)
         return "output"
     # Where there are components, no column of the data has the derived feature's name.
     return "derived" if name == RECONSTRUCTION_ERROR and components is not None else "input"
-
-
-def population_stability_index(counts: Counts, reference: Counts) -> float:
-    """Return the population stability index of two histograms, smoothed as in windvane's Prometheus rules.
-
-    PSI = sum over bins of (p - q) ln(p / q). Bins that are empty in both are left out; each other bin gets
-    half an observation on either side before the shares p and q are taken, so that the index stays finite.
-
-    Args:
-        counts: shape (bins,), observations of one side.
-        reference: shape (bins,), observations of the other.
-    """
-    used = (counts + reference) > 0
-    p = counts[used] + 0.5
-    q = reference[used] + 0.5
-    p, q = p / p.sum(), q / q.sum()
-    return float(np.sum((p - q) * np.log(p / q)))
 
 
 def dispersion(blocks: Counts) -> float:
@@ -216,7 +218,7 @@ def dispersion(blocks: Counts) -> float:
     for block in blocks:
         size = int(block.sum())
         by_chance = (1 / size + 1 / (rows - size)) * degrees
-        ratios.append(population_stability_index(block, total - block) / by_chance)
+        ratios.append(psi(block, total - block) / by_chance)
     mean = float(np.mean(ratios))
     if mean <= 1 + 2 * math.sqrt(2 / ((len(blocks) - 1) * degrees)):
         return 1.0
@@ -262,7 +264,7 @@ def column_names(frame: Any) -> tuple[str, ...]:  # noqa: ANN401 - a frame of an
     return tuple(names)
 
 
-def _column(frame: Any, name: str) -> tuple[NDArray[Any], FeatureType | None]:  # noqa: ANN401 - a frame of any library
+def _column(frame: Any, name: str) -> tuple[NDArray[Any], Whole | None]:  # noqa: ANN401 - a frame of any library
     """Return a column's values, shape (n,), and its type where the frame knows more than the values show."""
     try:
         values = frame.column(name) if hasattr(frame, "column_names") else frame[name]
@@ -275,7 +277,7 @@ def _column(frame: Any, name: str) -> tuple[NDArray[Any], FeatureType | None]:  
         raise BaselineError(msg)
     text = str(getattr(values, "dtype", getattr(values, "type", ""))).lower()
     # Integers and booleans with missing values among them become floats or objects in numpy.
-    declared: FeatureType | None = None
+    declared: Whole | None = None
     if _INTEGER_TYPE.match(text):
         declared = "integer"
     elif text.startswith("bool"):
@@ -349,28 +351,15 @@ def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 @dataclass(slots=True)
-class _Survey:
-    """What the first pass finds out about one column."""
+class _Range:
+    """The range of a column of numbers, and its values in the sampled rows, NaN where there is none."""
 
-    options: Options
-    categorical: bool
-    kinds: Counter[Kind] = field(default_factory=Counter)
     minimum: float = math.inf
     maximum: float = -math.inf
     sample: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    tally: Counter[str] = field(default_factory=Counter)
 
-    def add(
-        self,
-        values: NDArray[Any],
-        declared: FeatureType | None,
-        chosen: NDArray[np.intp],
-        keep: NDArray[np.intp] | None,
-    ) -> None:
-        """Take the column's values in the next rows."""
-        numbers = self._note_kinds(values, declared)
-        if numbers is None:
-            numbers = np.full(len(values), np.nan)
+    def add(self, numbers: NDArray[np.float64], chosen: NDArray[np.intp], keep: NDArray[np.intp] | None) -> None:
+        """Take the values in the next rows."""
         finite = numbers[np.isfinite(numbers)]
         if finite.size:
             self.minimum = min(self.minimum, float(finite.min()))
@@ -378,14 +367,41 @@ class _Survey:
         self.sample = np.concatenate([self.sample, numbers[chosen]])
         if keep is not None:
             self.sample = self.sample[keep]
-        if self.categorical or (values.dtype.kind not in "fiubmM" and declared is None):
-            self._add_categories(tally_categories(values))
 
-    def _note_kinds(self, values: NDArray[Any], declared: FeatureType | None) -> NDArray[np.float64] | None:
+
+@dataclass(slots=True)
+class _Survey:
+    """What the first pass finds out about one column."""
+
+    options: Options
+    categorical: bool
+    kinds: Counter[Kind] = field(default_factory=Counter)
+    numbers: _Range = field(default_factory=_Range)
+    lengths: _Range = field(default_factory=_Range)
+    tally: Counter[str] = field(default_factory=Counter)
+
+    def add(
+        self,
+        values: NDArray[Any],
+        declared: Whole | None,
+        chosen: NDArray[np.intp],
+        keep: NDArray[np.intp] | None,
+    ) -> None:
+        """Take the column's values in the next rows."""
+        numbers = self._note_kinds(values, declared)
+        if numbers is None:
+            numbers = np.full(len(values), np.nan)
+        self.numbers.add(numbers, chosen, keep)
+        texts = values.dtype.kind not in "fiubmM" and declared is None
+        if texts or self.categorical:
+            self._add_categories(tally_categories(values))
+        self.lengths.add(lengths_of(values)[0] if texts else np.full(len(values), np.nan), chosen, keep)
+
+    def _note_kinds(self, values: NDArray[Any], declared: Whole | None) -> NDArray[np.float64] | None:
         """Count the values that are not missing by kind; return them as numbers where any could be one."""
         code = values.dtype.kind
         if code in "mM":
-            self.kinds["time"] += int(np.count_nonzero(~np.isnat(values)))
+            self.kinds["time" if code == "M" else "other"] += int(np.count_nonzero(~np.isnat(values)))
             return None
         if code in "SV":
             self.kinds["other"] += len(values)
@@ -431,51 +447,71 @@ class _Survey:
         if not most:
             return None
         if numbers == most:
-            if not (self.categorical or math.isfinite(self.minimum)):
+            if not (self.categorical or math.isfinite(self.numbers.minimum)):
                 return None
             return "float" if kinds["float"] else "integer" if kinds["integer"] else "boolean"
-        return "string" if kinds["string"] == most and (self.categorical or not self._is_dates()) else None
+        if kinds["string"] == most:
+            if self.categorical:
+                return "string"
+            return "time" if self._is_dates() else "text" if self._is_free_text() else "string"
+        return "time" if kinds["time"] == most else None
 
     def _is_dates(self) -> bool:
         """Tell whether all text is ISO 8601 dates, as readers of CSV files do; they are no categories."""
         return bool(self.tally) and all(map(_DATE.match, self.tally))
 
+    def _is_free_text(self) -> bool:
+        """Tell whether hardly a value is in a category that is frequent enough to be listed, as in ids and comments.
+
+        The longest texts are in no tally at all.
+        """
+        return sum(number for _, number in self._listed()) < self.kinds["string"] * _FREE_TEXT_SHARE
+
+    def _listed(self) -> list[tuple[str, int]]:
+        """The categories that are written into the baseline, most frequent first, with their counts."""
+        least = self.options.min_category_count
+        frequent = [(category, number) for category, number in self.tally.items() if number >= least]
+        frequent.sort(key=lambda item: (-item[1], item[0]))
+        return frequent[:_VOCABULARY_LIMIT]
+
     def why_not(self) -> str:
         """Say why the column cannot be watched."""
         if not self.kinds.total():
             return "has no values"
-        if self.kinds["time"] or self._is_dates():
-            return "holds dates or times"
         if self.kinds["other"]:
-            return "holds neither numbers nor text"
+            return "holds neither numbers nor text nor times"
         return "has no finite numbers"
 
     def notes(self, feature_type: FeatureType) -> Iterator[str]:
         """Say what is odd about a column that can be watched."""
         kinds = self.kinds
-        numbers = kinds["boolean"] + kinds["integer"] + kinds["float"]
-        if feature_type == "string":
-            strange = kinds["float"] + kinds["time"] + kinds["other"]
-            if strange:
-                yield f"holds text, but {strange} of its values are not; they count as violations of the type"
-        elif strange := kinds.total() - numbers:
-            yield f"holds numbers, but {strange} of its values are not; they count as violations of the type"
+        if feature_type in {"string", "text"}:
+            # Numbers without a fraction name categories; they are no free text.
+            fitting = kinds["string"] + (kinds["boolean"] + kinds["integer"] if feature_type == "string" else 0)
+            what = "text"
+        elif feature_type == "time":
+            fitting, what = kinds["time"] or kinds["string"], "times"
+        else:
+            fitting, what = kinds["boolean"] + kinds["integer"] + kinds["float"], "numbers"
+        if strange := kinds.total() - fitting:
+            yield f"holds {what}, but {strange} of its values are not; they count as violations of the type"
 
     def bins(self, feature_type: FeatureType) -> Bins:
         """Fix the column's bins."""
+        if feature_type == "time":
+            return TimeBins()
         if feature_type == "string" or self.categorical:
             return self._category_bins()
         if feature_type == "boolean":
             return NumericBins(edges=(0.0,), minimum=0.0, maximum=1.0)
-        edges = _edges(self.sample[np.isfinite(self.sample)], self.options.bins, whole=feature_type == "integer")
-        edges = tuple(edge for edge in edges if edge < self.maximum)
-        return NumericBins(edges=edges, minimum=self.minimum + 0.0, maximum=self.maximum + 0.0)
+        of, found = (LengthBins, self.lengths) if feature_type == "text" else (NumericBins, self.numbers)
+        values = found.sample[np.isfinite(found.sample)]
+        edges = _edges(values, self.options.bins, whole=feature_type in {"integer", "text"})
+        edges = tuple(edge for edge in edges if edge < found.maximum)
+        return of(edges=edges, minimum=found.minimum + 0.0, maximum=found.maximum + 0.0)
 
     def _category_bins(self) -> CategoryBins:
-        least = self.options.min_category_count
-        frequent = [(category, number) for category, number in self.tally.items() if number >= least]
-        frequent.sort(key=lambda item: (-item[1], item[0]))
-        vocabulary = tuple(category for category, _ in frequent[:_VOCABULARY_LIMIT])
+        vocabulary = tuple(category for category, _ in self._listed())
         return CategoryBins(vocabulary=vocabulary, size=min(len(vocabulary), _LABELLED_CATEGORIES))
 
 
@@ -494,7 +530,7 @@ def _kind_of(value: object) -> Kind | None:
         return None if np.isnan(numbers[0]) else "float"
     if issubclass(kind, str):
         return "string"
-    return "time" if issubclass(kind, date | time | timedelta | np.datetime64 | np.timedelta64) else "other"
+    return "time" if issubclass(kind, date | np.datetime64) else "other"
 
 
 def _edges(sample: NDArray[np.float64], bins: int, *, whole: bool) -> tuple[float, ...]:
@@ -728,16 +764,16 @@ def _changed() -> NoReturn:
 
 def _notes(feature: Feature) -> Iterator[str]:
     """Say which features can hardly be watched."""
+    if isinstance(feature.bins, LengthBins):
+        yield (
+            "holds free text or identifiers, of which only the lengths are watched. Unless that will do, leave it out "
+            f"with --exclude {feature.name} (exclude=[{feature.name!r}])"
+        )
     if not isinstance(feature.bins, CategoryBins):
         return
     present = feature.rows - feature.counts[feature.bins.labels.index(semconv.BIN_NULL)]
     unlisted = feature.violations[semconv.VIOLATION_KIND.values.index("category")]
-    if not feature.bins.vocabulary:
-        yield (
-            "has no value that occurs often enough to be a category, as free text and identifiers do; only its "
-            f"missing values are watched. Leave it out with --exclude {feature.name} (exclude=[{feature.name!r}])"
-        )
-    elif unlisted > present / 2:
+    if unlisted > present / 2:
         yield (
             f"has {unlisted / present:.0%} of its values outside its {len(feature.bins.vocabulary)} listed "
             "categories, so it is watched only coarsely. Unless that will do, leave it out with "
@@ -777,6 +813,22 @@ def _check_column(option: str, name: str, columns: Sequence[str]) -> None:
     hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(columns[:20])}"
     msg = f"{option} {name!r}: the data has no such column; {hint}"
     raise BaselineError(msg)
+
+
+def _is_object(fields: object) -> bool:
+    return isinstance(fields, Mapping)  # they may come from a JSON file
+
+
+def _about(columns: Sequence[str], about: Mapping[str, Mapping[str, str]] | None) -> dict[str, dict[str, str]]:
+    """Check what is told about the columns; the features check the texts."""
+    told: dict[str, dict[str, str]] = {}
+    for name, fields in (about or {}).items():
+        _check_column("about", name, columns)
+        if not _is_object(fields) or not set(fields) <= set(ABOUT):
+            msg = f"about {name!r}: must have any of {', '.join(ABOUT)}, such as {{'unit': 'km'}}"
+            raise BaselineError(msg)
+        told[name] = dict(fields)
+    return told
 
 
 def _importances(

@@ -390,9 +390,9 @@ class ModelCounters:
         if feature.importance is not None:
             yield semconv.FEATURE_IMPORTANCE, [(named, feature.importance)]
         about = {
-            semconv.FEATURE_SOURCE.name: getattr(feature, "source", None),
-            semconv.FEATURE_UNIT.name: getattr(feature, "unit", None),
-            semconv.TEAM.name: getattr(feature, "team", None),
+            semconv.FEATURE_SOURCE.name: feature.source,
+            semconv.FEATURE_UNIT.name: feature.unit,
+            semconv.TEAM.name: feature.team,
         }
         if any(about.values()):
             yield semconv.FEATURE_INFO, [({**named, **{k: v for k, v in about.items() if v}}, 1)]

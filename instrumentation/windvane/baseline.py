@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, get_
 
 from windvane import semconv
 from windvane._derived import MAX_INPUTS, RECONSTRUCTION_ERROR, PrincipalComponents
-from windvane.bins import CategoryBins, NumericBins
+from windvane.bins import Bins, CategoryBins, LengthBins, NumericBins, TimeBins
+from windvane.declaration import check_text
 from windvane.errors import BaselineError, DeclarationError
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 Role: TypeAlias = Literal["input", "output", "derived"]
-FeatureType: TypeAlias = Literal["float", "integer", "boolean", "string"]
+FeatureType: TypeAlias = Literal["float", "integer", "boolean", "string", "text", "time"]
+"""`string` is a category, `text` is free and watched by its length."""
 
 _FORMAT: Final = "windvane.baseline"
 _FORMAT_VERSION: Final = 1
@@ -56,8 +58,26 @@ _FIELDS: Final = {
     *("features", "principal_components"),
 }
 
+_FEATURE_FIELDS: Final = {
+    *("name", "role", "type", "bins", "counts", "violations", "dispersion", "importance"),
+    *("unit", "source", "team"),
+}
+
 _MODEL_TEXT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _MAX_MODEL_TEXT: Final = 128
+
+
+ABOUT: Final = ("unit", "source", "team")
+"""What can be told about a feature beside what its values say."""
+
+_KIND_OF: Final[dict[type, str]] = {
+    NumericBins: "numeric",
+    CategoryBins: "category",
+    LengthBins: "length",
+    TimeBins: "time",
+}
+_BINS_OF: Final[dict[str, tuple[type, ...]]] = {"string": (CategoryBins,), "text": (LengthBins,), "time": (TimeBins,)}
+"""By type of the feature; numbers have numeric bins, or those of categories where they name some."""
 
 
 class BaselineWarning(UserWarning):
@@ -116,6 +136,9 @@ class Feature:
         dispersion: how many times more the reference's own blocks of rows differ than independent rows
             would, at least 1.
         importance: the input's share in the model's decisions, 0 to 1; None where it is not known.
+        unit: unit of its values, such as `km` or `Cel` (UCUM); None where it is not told, as below.
+        source: table, feed or feature store that it comes from.
+        team: team that owns the source.
 
     Raises:
         BaselineError: a field does not fit; the message names the feature and the field.
@@ -124,11 +147,14 @@ class Feature:
     name: str
     role: Role
     type: FeatureType
-    bins: NumericBins | CategoryBins
+    bins: Bins
     counts: tuple[int, ...]
     violations: tuple[int, ...]
     dispersion: float = 1.0
     importance: float | None = None
+    unit: str | None = None
+    source: str | None = None
+    team: str | None = None
 
     def __post_init__(self) -> None:
         """Check what the telemetry relies on."""
@@ -142,12 +168,20 @@ class Feature:
             self._refuse("dispersion", "must be a finite number, at least 1")
         if self.importance is not None and not 0 <= self.importance <= 1:
             self._refuse("importance", "must be from 0 to 1")
+        for field_name in ABOUT:
+            text = getattr(self, field_name)
+            if text is not None:
+                try:
+                    check_text(field_name, text)
+                except DeclarationError as error:
+                    self._refuse(field_name, str(error).removeprefix(f"{field_name}: "))
         self._check_bins()
         self._check_violations()
 
     def _check_bins(self) -> None:
-        if self.type == "string" and isinstance(self.bins, NumericBins):
-            self._refuse("bins", "numeric bins do not fit a feature of type string")
+        fitting = _BINS_OF.get(self.type, (NumericBins, CategoryBins))
+        if not isinstance(self.bins, fitting):
+            self._refuse("bins", f"{_KIND_OF[type(self.bins)]} bins do not fit a feature of type {self.type}")
         if isinstance(self.bins, CategoryBins) and len(self.bins.vocabulary) > _MAX_VOCABULARY:
             self._refuse("bins.vocabulary", f"holds more than {_MAX_VOCABULARY} categories")
         if len(self.counts) != len(self.bins.labels) or not all(map(_is_count, self.counts)):
@@ -193,7 +227,7 @@ class Baseline:
             `reconstruction_error` where there is one.
         principal_components: what the derived feature is computed with, None where there is none.
         ignored_columns: columns of the data that are not watched, because they were excluded or hold
-            nothing that can be counted (dates, for instance).
+            nothing that can be counted (durations, for instance).
         created: when it was made, ISO 8601 with time zone; no part of the identity.
         id: identity of the content, 16 hex digits.
 
@@ -304,6 +338,7 @@ class Baseline:
         exclude: Sequence[str] = (),
         categorical: Sequence[str] = (),
         importances: Mapping[str, float] | None = None,
+        about: Mapping[str, Mapping[str, str]] | None = None,
         bins: int = 10,
         min_category_count: int = 5,
     ) -> Baseline:
@@ -320,6 +355,8 @@ class Baseline:
             exclude: columns that are not to be watched.
             categorical: integer columns whose numbers are names of categories.
             importances: importance of every input, in any unit; they are scaled to sum to 1.
+            about: by column, any of `unit` (UCUM), `source` (the table or feed it comes from) and `team` (who owns
+                that): `{"distance": {"unit": "mi", "source": "schedule", "team": "data-platform"}}`.
             bins: how many bins a numeric feature gets at most, 2 to 100.
             min_category_count: a category that occurs less often is not written into the baseline.
 
@@ -344,6 +381,7 @@ class Baseline:
                 exclude=tuple(exclude),
                 categorical=tuple(categorical),
                 importances=importances,
+                about=about,
                 bins=bins,
                 min_category_count=min_category_count,
             ),
@@ -449,22 +487,22 @@ class Baseline:
 def _document_of(feature: Feature) -> dict[str, Any]:
     bins = feature.bins
     document: dict[str, Any] = {"name": feature.name, "role": feature.role, "type": feature.type}
-    if isinstance(bins, NumericBins):
-        document["bins"] = {
-            "kind": "numeric",
-            # Adding 0.0 makes one zero of both.
-            "edges": [float(edge) + 0.0 for edge in bins.edges],
-            "minimum": float(bins.minimum) + 0.0,
-            "maximum": float(bins.maximum) + 0.0,
-        }
-    else:
-        document["bins"] = {"kind": "category", "size": bins.size, "vocabulary": list(bins.vocabulary)}
+    described: dict[str, Any] = {"kind": _KIND_OF[type(bins)]}
+    if isinstance(bins, NumericBins | LengthBins):
+        # Adding 0.0 makes one zero of both.
+        described["edges"] = [float(edge) + 0.0 for edge in bins.edges]
+        described["minimum"] = float(bins.minimum) + 0.0
+        described["maximum"] = float(bins.maximum) + 0.0
+    elif isinstance(bins, CategoryBins):
+        described |= {"size": bins.size, "vocabulary": list(bins.vocabulary)}
+    document["bins"] = described
     document["counts"] = dict(zip(bins.labels, feature.counts, strict=True))
     kinds = zip(semconv.VIOLATION_KIND.values, feature.violations, strict=True)
     document["violations"] = {kind: number for kind, number in kinds if number}
     document["dispersion"] = float(feature.dispersion)
     if feature.importance is not None:
         document["importance"] = float(feature.importance)
+    document |= {name: getattr(feature, name) for name in ABOUT if getattr(feature, name) is not None}
     return document
 
 
@@ -524,7 +562,7 @@ def _feature_of(document: object, where: str) -> Feature:
         msg = f"{where}: must be an object; restore the file"
         raise BaselineError(msg)
     where += "."
-    _only(document, where, {"name", "role", "type", "bins", "counts", "violations", "dispersion", "importance"})
+    _only(document, where, _FEATURE_FIELDS)
     bins = _bins_of(_object(document, "bins", where), f"{where}bins")
     counts = _object(document, "counts", where)
     if set(counts) != set(bins.labels):
@@ -545,6 +583,7 @@ def _feature_of(document: object, where: str) -> Feature:
         ),
         dispersion=_number(document, "dispersion", where),
         importance=importance,
+        **{name: _text(document, name, where) for name in ABOUT if name in document},
     )
 
 
@@ -567,13 +606,13 @@ def _components_of(document: dict[str, Any]) -> PrincipalComponents:
     )
 
 
-def _bins_of(document: dict[str, Any], where: str) -> NumericBins | CategoryBins:
+def _bins_of(document: dict[str, Any], where: str) -> Bins:
     kind = document.get("kind")
     try:
-        if kind == "numeric":
+        if kind in ("numeric", "length"):
             _only(document, f"{where}.", {"kind", "edges", "minimum", "maximum"})
             edges = _list(document, "edges", f"{where}.")
-            return NumericBins(
+            return (NumericBins if kind == "numeric" else LengthBins)(
                 edges=_numbers(edges, f"{where}.edges"),
                 minimum=_number(document, "minimum", f"{where}."),
                 maximum=_number(document, "maximum", f"{where}."),
@@ -583,12 +622,15 @@ def _bins_of(document: dict[str, Any], where: str) -> NumericBins | CategoryBins
             return CategoryBins(
                 vocabulary=_texts(document, "vocabulary", f"{where}."), size=_whole(document, "size", f"{where}.")
             )
+        if kind == "time":
+            _only(document, f"{where}.", {"kind"})
+            return TimeBins()
     except BaselineError as error:
         if str(error).startswith("features["):
             raise
         msg = f"{where}.{error}"
         raise BaselineError(msg) from error
-    msg = f"{where}.kind: {_short(kind)} is neither numeric nor category; restore the file"
+    msg = f"{where}.kind: {_short(kind)} is none of {', '.join(_KIND_OF.values())}; restore the file"
     raise BaselineError(msg)
 
 

@@ -14,6 +14,7 @@ Each value falls into exactly one bin and has at most one violation:
 | finite number outside the reference's range    | its numeric bin         | `range`    |
 | category that is not in the vocabulary         | `other`                 | `category` |
 | category of the vocabulary without its own bin | `other`                 |            |
+| text whose length is outside the reference's   | the bin of its length   | `range`    |
 | any other                                      | its bin                 |            |
 
 Counting never raises, whatever the values are: a value that fails when it is looked at is of no type
@@ -39,7 +40,18 @@ from windvane.errors import BaselineError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["MAX_CATEGORY_LENGTH", "Bins", "CategoryBins", "Counts", "NumericBins", "numbers_of", "tally_categories"]
+__all__ = [
+    "MAX_CATEGORY_LENGTH",
+    "Bins",
+    "CategoryBins",
+    "Counts",
+    "LengthBins",
+    "NumericBins",
+    "TimeBins",
+    "lengths_of",
+    "numbers_of",
+    "tally_categories",
+]
 
 Counts: TypeAlias = NDArray[np.int64]
 
@@ -137,7 +149,18 @@ class NumericBins:
             Counts by bin, in the order of `labels`, and violations, in the order of
             `semconv.VIOLATION_KIND.values`.
         """
-        numbers, wrong_type = numbers_of(values)
+        return self.count_numbers(*numbers_of(values))
+
+    def count_numbers(self, numbers: NDArray[np.float64], wrong_type: int) -> tuple[Counts, Counts]:
+        """Count a column of numbers.
+
+        Args:
+            numbers: shape (n,), NaN where a value is missing or of another type.
+            wrong_type: how many are of another type.
+
+        Returns:
+            As `count`.
+        """
         size = numbers.size
         finite = np.isfinite(numbers)
         nulls = infinite = 0
@@ -234,7 +257,111 @@ class CategoryBins:
         return counts, violations
 
 
-Bins: TypeAlias = NumericBins | CategoryBins
+@dataclass(frozen=True, slots=True)
+class LengthBins:
+    """Ordered bins of a feature of free text, by the length of its values in characters.
+
+    Texts of which each is another one have no categories; their lengths still show a field that is cut, a
+    template that changes, or an encoding that breaks.
+
+    Attributes:
+        edges: as of `NumericBins`, of lengths.
+        minimum: smallest length of the reference.
+        maximum: largest length of the reference.
+
+    Raises:
+        BaselineError: as `NumericBins`.
+    """
+
+    edges: tuple[float, ...]
+    minimum: float
+    maximum: float
+    _lengths: NumericBins = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check what the counting relies on."""
+        object.__setattr__(self, "_lengths", NumericBins(self.edges, self.minimum, self.maximum))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label of each bin, in the order of the counts."""
+        return self._lengths.labels
+
+    @property
+    def ranges(self) -> tuple[str, ...]:
+        """What each bin holds, for display."""
+        inner = [f"{text} characters" for text in self._lengths.ranges[:-2]]
+        return (*(["all lengths"] if len(inner) == 1 else inner), "missing", "no text")
+
+    def count(self, values: NDArray[Any] | Sequence[object]) -> tuple[Counts, Counts]:
+        """Count a column of values.
+
+        Args:
+            values: shape (n,), of any type.
+
+        Returns:
+            Counts by bin, in the order of `labels`, and violations, in the order of
+            `semconv.VIOLATION_KIND.values`.
+        """
+        return self._lengths.count_numbers(*lengths_of(values))
+
+
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_PARTS: Final = 4
+_PART_SECONDS: Final = 86_400 // _PARTS
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBins:
+    """Bins of a feature that holds times, by the day of the week and the quarter of the day, in UTC.
+
+    Time itself goes on, so live times lie behind all of the reference's. Where in the week they lie has a
+    distribution that stays, and that a wrong time zone, a batch that is late or a default value disturbs.
+    """
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label of each bin, in the order of the counts."""
+        return (*(f"t{i:02d}" for i in range(len(_DAYS) * _PARTS)), semconv.BIN_NULL, semconv.BIN_OTHER)
+
+    @property
+    def ranges(self) -> tuple[str, ...]:
+        """What each bin holds, for display."""
+        hours = 24 // _PARTS
+        parts = [f"{day} {i * hours:02d}-{(i + 1) * hours:02d}" for day in _DAYS for i in range(_PARTS)]
+        return (*parts, "missing", "no time")
+
+    def count(self, values: NDArray[Any] | Sequence[object]) -> tuple[Counts, Counts]:
+        """Count a column of values: times of any library, dates, ISO 8601 texts, seconds since 1970.
+
+        Args:
+            values: shape (n,), of any type.
+
+        Returns:
+            Counts by bin, in the order of `labels`, and violations, in the order of
+            `semconv.VIOLATION_KIND.values`.
+        """
+        from windvane._ages import epoch_seconds  # noqa: PLC0415 - which reads values by what stands here
+
+        seconds, wrong_type = epoch_seconds(values)
+        missing = int(np.count_nonzero(np.isnan(seconds))) - wrong_type
+        finite = seconds[np.isfinite(seconds)]
+        # 1970-01-01 was a Thursday.
+        days = (np.floor(finite / 86_400) + 3) % len(_DAYS)
+        # The remainder of a tiny negative number is rounded to the divisor itself.
+        parts = np.minimum(np.floor(finite % 86_400 / _PART_SECONDS), _PARTS - 1)
+        bins = (days * _PARTS + parts).astype(np.intp)
+        counts = np.zeros(len(self.labels), dtype=np.int64)
+        counts[:-2] = np.bincount(bins, minlength=len(counts) - 2)
+        counts[-2] = missing
+        counts[-1] = len(seconds) - missing - finite.size
+        violations = no_violations()
+        violations[_MISSING] = missing
+        violations[_TYPE] = counts[-1]
+        return counts, violations
+
+
+Bins: TypeAlias = NumericBins | CategoryBins | LengthBins | TimeBins
 
 
 def is_category(text: str) -> bool:
@@ -267,6 +394,32 @@ def tally_categories(values: NDArray[Any] | Sequence[object]) -> Counter[str]:
         The categories in the order of their first appearance, with their counts.
     """
     return _tally(values)[0]
+
+
+def lengths_of(values: NDArray[Any] | Sequence[object]) -> tuple[NDArray[np.float64], int]:
+    """Return the lengths of a column's texts in characters.
+
+    Args:
+        values: shape (n,), of any type.
+
+    Returns:
+        Shape (n,), NaN where a value is missing or no text, and how many are no text.
+    """
+    column = _as_list(values)
+    if _types(column) == {str}:
+        return np.array(list(map(len, column)), dtype=np.float64), 0
+    lengths = np.full(len(column), np.nan)
+    wrong_type = 0
+    for i, value in enumerate(column):
+        try:
+            plain = _plain(value)
+            if issubclass(type(plain), str):
+                lengths[i] = str.__len__(plain)
+            else:
+                wrong_type += not _is_null(plain)
+        except Exception:  # noqa: BLE001 - a value's own methods may raise anything
+            wrong_type += 1
+    return lengths, wrong_type
 
 
 def numbers_of(values: NDArray[Any] | Sequence[object]) -> tuple[NDArray[np.float64], int]:

@@ -203,7 +203,7 @@ def _by_precedence(baseline: Baseline) -> Iterator[FeatureSeries]:
         kinds = len(semconv.VALUE_VIOLATIONS)
         dispersion = 1
         importance = 0 if feature.importance is None else 1
-        info = 1 if any(getattr(feature, name, None) for name in ("source", "unit", "team")) else 0
+        info = 1 if feature.source or feature.unit or feature.team else 0
         reference = bins + kinds + dispersion + importance + info
         yield FeatureSeries(feature.name, feature.role, bins, kinds, reference, kept=True)
 

@@ -7,19 +7,16 @@ started. The rules judge the last hour and day over all replicas, so they may sa
 from __future__ import annotations
 
 import html
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from windvane import _runtime, semconv
+from windvane import _runtime, _statistics, semconv
 from windvane._table import aligned, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from numpy.typing import NDArray
 
     from windvane._counters import ModelCounters
     from windvane.baseline import Feature, Role
@@ -28,12 +25,6 @@ __all__ = ["MIN_OBSERVATIONS", "DriftSnapshot", "FeatureDrift", "feature_drift",
 
 MIN_OBSERVATIONS: Final = 100
 """Fewer values say nothing about a distribution."""
-
-_SMOOTHING: Final = 0.5
-"""Added to each used bin of either side, so that no share is zero (Krichevsky and Trofimov, 1981)."""
-
-_NOISE_QUANTILE: Final = 3.09
-"""Standard normal quantile of 0.999: chance passes the noise floor once in a thousand windows."""
 
 _DRAIN_SECONDS: Final = 1.0
 _MAX_SHOWN: Final = 100
@@ -161,14 +152,7 @@ def take_snapshot(counters: ModelCounters) -> DriftSnapshot:
 def feature_drift(feature: Feature, observations: Mapping[str, int], violations: Mapping[str, int]) -> FeatureDrift:
     """Compare counts with a feature's reference.
 
-    With p and q the shares of live values and reference in each bin that either side uses, 0.5 added to each
-    count:
-
-    - PSI is the sum of (p - q) ln(p / q), and the Hellinger distance the root of 1 - sum of sqrt(p q).
-    - Without drift PSI is about (1/N + 1/M) times chi-squared with B - 1 degrees of freedom, for N live and M
-      reference values in B bins (Yurdakul, "Statistical properties of population stability index", Western
-      Michigan University, 2018). The noise floor is its 0.999 quantile, by the approximation of Wilson and
-      Hilferty ("The distribution of chi-square", PNAS 17, 1931), times the reference's dispersion.
+    The formulas are those of the shipped rules, with their sources in `windvane._statistics`.
 
     Args:
         feature: the feature of the baseline.
@@ -180,14 +164,9 @@ def feature_drift(feature: Feature, observations: Mapping[str, int], violations:
     total = int(live.sum())
     psi = hellinger = floor = missing = None
     if total:
-        used = live + reference > 0
-        p, q = _shares(live[used]), _shares(reference[used])
-        psi = float(np.sum((p - q) * np.log(p / q)))
-        hellinger = math.sqrt(max(0.0, 1 - float(np.sum(np.sqrt(p * q)))))  # rounding may leave a hair below zero
-        freedom = max(int(used.sum()) - 1, 1)
-        spread = 2 / (9 * freedom)
-        quantile = freedom * (1 - spread + _NOISE_QUANTILE * math.sqrt(spread)) ** 3
-        floor = (1 / total + 1 / feature.rows) * quantile * feature.dispersion
+        psi = _statistics.psi(live, reference)
+        hellinger = _statistics.hellinger(live, reference)
+        floor = _statistics.noise_floor(live, reference, dispersion=feature.dispersion)
         missing = observations.get(semconv.BIN_NULL, 0) / total
     return FeatureDrift(
         name=feature.name,
@@ -202,12 +181,6 @@ def feature_drift(feature: Feature, observations: Mapping[str, int], violations:
         violations={kind: violations.get(kind, 0) for kind in semconv.VIOLATION_KIND.values},
         importance=feature.importance,
     )
-
-
-def _shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    smoothed = counts + _SMOOTHING
-    shares: NDArray[np.float64] = smoothed / smoothed.sum()
-    return shares
 
 
 def _cells(feature: FeatureDrift) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import sys
 import threading
 import warnings
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -25,8 +25,9 @@ from scipy.stats import chi2  # type: ignore[import-untyped]
 
 from windvane import _baseline_builder as builder
 from windvane import semconv
+from windvane._statistics import psi
 from windvane.baseline import Baseline, BaselineWarning, Feature, check_model_name, check_model_version
-from windvane.bins import CategoryBins, NumericBins
+from windvane.bins import CategoryBins, LengthBins, NumericBins, TimeBins
 from windvane.errors import BaselineError, DeclarationError
 
 if TYPE_CHECKING:
@@ -210,11 +211,8 @@ def test_excluded_columns_are_not_watched(frame: pd.DataFrame) -> None:
         (np.full(20, np.nan), "has no values"),
         ([None] * 20, "has no values"),
         (np.full(20, np.inf), "has no finite numbers"),
-        (pd.date_range("2013-01-01", periods=20), "dates or times"),
-        (pd.date_range("2013-01-01", periods=20, tz="UTC"), "dates or times"),
-        ([datetime.now(UTC)] * 20, "dates or times"),
-        (np.array([1] * 20, dtype="m8[ns]"), "dates or times"),
-        (["2013-01-01T05:00:00Z"] * 20, "dates or times"),
+        (np.array([1] * 20, dtype="m8[ns]"), "neither numbers nor text nor times"),
+        ([timedelta(1)] * 20, "neither numbers nor text nor times"),
         ([b"x"] * 20, "neither numbers nor text"),
         ([[1, 2]] * 20, "neither numbers nor text"),
         (np.array([b"x"] * 20), "neither numbers nor text"),
@@ -222,19 +220,86 @@ def test_excluded_columns_are_not_watched(frame: pd.DataFrame) -> None:
     ],
 )
 def test_column_that_cannot_be_counted_is_left_out(column: object, says: str) -> None:
-    """A column of nothing, times or other things is named in a warning and is no feature."""
+    """A column of nothing, durations or other things is named in a warning and is no feature."""
     with pytest.warns(BaselineWarning, match=f"column 'odd' .*{says}.*left out"):
         baseline = built({"x": range(20), "odd": column})
     assert [f.name for f in baseline.features] == ["x"]
     assert baseline.ignored_columns == ("odd",)
 
 
-def test_free_text_is_named_and_only_its_missing_values_are_watched() -> None:
-    """A column of different texts gets a warning that says how to leave it out."""
-    with pytest.warns(BaselineWarning, match="'note' has no value that occurs often.*--exclude note"):
-        of = feature(built({"note": [*(f"text {i}" for i in range(99)), None]}), "note")
-    assert of.bins == CategoryBins((), 0)
-    assert by_label(of) == {"other": 99, "null": 1}
+def test_of_free_text_the_length_is_watched() -> None:
+    """A column of different texts has bins of lengths; a warning says how to leave it out."""
+    texts = ["x" * (1 + i % 40) + f"{i:04d}" for i in range(400)]
+    with pytest.warns(BaselineWarning, match="'note' holds free text or identifiers.*--exclude note"):
+        of = feature(built({"note": [*texts, None]}), "note")
+    assert of.type == "text"
+    assert isinstance(of.bins, LengthBins)
+    assert (of.bins.minimum, of.bins.maximum) == (5, 44)
+    lengths = np.array(list(map(len, texts)))
+    expected = np.histogram(lengths, [0, *(np.array(of.bins.edges) + 0.5), 99])[0].tolist()
+    assert list(of.counts) == [*expected, 1, 0]
+    counts, violations = of.bins.count(["x" * 10, "x" * 100, "", None, 7, float("nan")])
+    assert dict(zip(of.bins.labels, counts.tolist(), strict=True))["null"] == 2
+    assert counts[-1] == violations[KINDS.index("type")] == 1
+    assert violations[KINDS.index("range")] == 2
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        pd.date_range("2013-01-01", periods=400, freq="97min"),
+        pd.date_range("2013-01-01", periods=400, freq="97min", tz="UTC").tz_convert("Asia/Tokyo"),
+        [datetime(2013, 1, 1, tzinfo=UTC) + timedelta(minutes=97 * i) for i in range(400)],
+        [f"{datetime(2013, 1, 1, tzinfo=UTC) + timedelta(minutes=97 * i):%Y-%m-%dT%H:%M:%SZ}" for i in range(400)],
+        pa.array(pd.date_range("2013-01-01", periods=400, freq="97min")),
+    ],
+    ids=["numpy", "aware", "datetime", "text", "arrow"],
+)
+def test_of_times_the_part_of_the_week_is_watched(times: Any) -> None:
+    """However written, they are counted by day and quarter of the day in UTC; that time goes on is no violation."""
+    of = feature(built({"at": times}), "at")
+    assert of.type == "time"
+    minutes = np.arange(400) * 97 + 24 * 60  # 2013-01-01 was a Tuesday
+    expected = np.bincount(minutes // 360 % 28, minlength=28).tolist()
+    assert list(of.counts) == [*expected, 0, 0]
+    later = pd.date_range("2033-01-03", periods=4, freq="6h")  # a Monday
+    counts, violations = of.bins.count([*later, None, "soon", "2033-01-09T23:59:59+00:00"])
+    assert counts[:4].tolist() == [1] * 4
+    assert [counts[27], counts[-2], counts[-1]] == [1, 1, 1]
+    assert violations.tolist() == [1, 0, 1, 0, 0]
+
+
+@given(
+    st.lists(
+        st.one_of(st.none(), st.floats(), st.datetimes(), st.dates(), st.text(max_size=30), st.integers()), min_size=1
+    )
+)
+def test_every_value_has_one_bin_of_time_and_one_of_length(values: list[Any]) -> None:
+    """Whatever it is; and a column counts as its parts do."""
+    for bins in (TimeBins(), LengthBins((3.0,), 1, 9)):
+        counts, _ = bins.count(values)
+        assert counts.sum() == len(values)
+        one_by_one = sum((bins.count([value])[0] for value in values), np.zeros_like(counts))
+        assert counts.tolist() == one_by_one.tolist()
+        assert len(bins.labels) == len(bins.ranges) == len(counts)
+
+
+def test_what_is_told_of_columns_is_kept() -> None:
+    """Unit, source and team stand in the file; a mistake is named."""
+    about = {"x": {"unit": "km", "source": "schedule", "team": "data-platform"}, "n": {"unit": "1"}}
+    baseline = built({"x": range(20), "n": range(20)}, about=about)
+    of = feature(Baseline.from_json(baseline.to_json()), "x")
+    assert (of.unit, of.source, of.team) == ("km", "schedule", "data-platform")
+    assert feature(baseline, "n").source is None
+    cases: list[tuple[Any, str]] = [
+        ({"y": {}}, "about 'y': the data has no such column"),
+        ({"x": {"units": "km"}}, "about 'x': must have any of unit, source, team"),
+        ({"x": "km"}, "about 'x': must have any of unit, source, team"),
+        ({"x": {"unit": ""}}, "unit: must be a non-empty text"),
+    ]
+    for wrong, message in cases:
+        with pytest.raises(BaselineError, match=message):
+            built({"x": range(20)}, about=wrong)
 
 
 def test_column_with_a_long_tail_is_named() -> None:
@@ -268,9 +333,10 @@ def test_mixed_column_has_the_type_of_most_values(values: list[object], expected
         ([True, None, False], "boolean"),
         (pa.chunked_array([[True, None, False]]), "boolean"),
         (pd.array([True, None, False], dtype="boolean"), "boolean"),
-        (pd.Series(["a", None], dtype="category"), "string"),
-        (pa.chunked_array([["a", None]]).dictionary_encode(), "string"),
-        (np.array(["a", "b"]), "string"),
+        (pd.Series([*"aaaaa", None], dtype="category"), "string"),
+        (pa.chunked_array([[*"aaaaa", None]]).dictionary_encode(), "string"),
+        (np.array([*"aaaaa", "b"]), "string"),
+        (np.array(["a", "b"]), "text"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::windvane.baseline.BaselineWarning")
@@ -380,20 +446,18 @@ def test_psi_follows_chi_square() -> None:
     rng = np.random.default_rng(7)
     shares = np.full(10, 0.1)
     n, m = 2000, 30_000
-    psi = [
-        builder.population_stability_index(rng.multinomial(n, shares), rng.multinomial(m, shares)) for _ in range(2000)
-    ]
-    scaled = np.array(psi) / (1 / n + 1 / m)
+    found = [psi(rng.multinomial(n, shares), rng.multinomial(m, shares)) for _ in range(2000)]
+    scaled = np.array(found) / (1 / n + 1 / m)
     assert scaled.mean() == pytest.approx(9, rel=0.03)
     assert (scaled > chi2.ppf(0.99, 9)).mean() == pytest.approx(0.01, abs=0.007)
 
 
 def test_psi_equals_its_definition() -> None:
     """Half an observation is added to each bin that is used, and to no other."""
-    index = builder.population_stability_index(np.array([3, 0, 0, 7]), np.array([10, 5, 0, 0]))
+    index = psi(np.array([3, 0, 0, 7]), np.array([10, 5, 0, 0]))
     p, q = np.array([3.5, 0.5, 7.5]) / 11.5, np.array([10.5, 5.5, 0.5]) / 16.5
     assert index == pytest.approx(((p - q) * np.log(p / q)).sum())
-    assert builder.population_stability_index(np.array([1, 2]), np.array([1, 2])) == 0
+    assert psi(np.array([1, 2]), np.array([1, 2])) == 0
 
 
 @pytest.mark.parametrize("cluster", [1, 4, 10])

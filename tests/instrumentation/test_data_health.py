@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 import windvane
 from windvane import semconv, testing
 from windvane._ages import AGE_BOUNDS, Ages, epoch_seconds
-from windvane.baseline import Feature
 from windvane.budget import budget
 
 if TYPE_CHECKING:
@@ -423,20 +422,10 @@ def test_the_same_version_with_another_event_time_is_another_declaration(model_n
         windvane.Model(model_name, version="1", baseline=baseline, event_time="made_at")
 
 
-@dataclasses.dataclass(frozen=True)
-class Sourced(Feature):
-    """A feature whose owner has said where it comes from."""
-
-    source: str | None = None
-    unit: str | None = None
-    team: str | None = None
-
-
 def test_where_a_feature_comes_from_is_exported_and_budgeted(host: Host, model_name: str) -> None:
     """Only features of which something is declared have the gauge, with what is declared."""
     plain = make_baseline(model_name)
-    fields = {field.name: getattr(plain.features[0], field.name) for field in dataclasses.fields(Feature)}
-    sourced = Sourced(**{**fields, "source": "flights.schedule", "unit": "km"})
+    sourced = dataclasses.replace(plain.features[0], source="flights.schedule", unit="km")
     baseline = dataclasses.replace(plain, features=(sourced, *plain.features[1:]))
     windvane.Model(model_name, version="1", baseline=baseline)
     assert windvane.flush(10)

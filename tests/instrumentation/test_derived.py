@@ -17,6 +17,7 @@ import windvane
 from windvane import _baseline_builder as builder
 from windvane import semconv
 from windvane._derived import MAX_ERROR, RECONSTRUCTION_ERROR, PrincipalComponents
+from windvane._statistics import psi
 from windvane.baseline import Baseline, BaselineWarning, Feature
 from windvane.errors import BaselineError
 
@@ -58,7 +59,7 @@ def shifted(feature: Feature, values: Any) -> bool:
     live, reference = feature.bins.count(values)[0], np.array(feature.counts)
     freedom = max(int(np.count_nonzero(live + reference)) - 1, 1)
     floor = (1 / live.sum() + 1 / reference.sum()) * chi2.ppf(0.999, freedom) * feature.dispersion
-    return builder.population_stability_index(live, reference) > floor
+    return psi(live, reference) > floor
 
 
 # --- The computation -------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from windvane import semconv
-from windvane.baseline import Baseline
+from windvane.baseline import Baseline, BaselineWarning
 from windvane.cli import main
 from windvane.snapshot import feature_drift
 from windvane_dashboards.rules import alerts
@@ -392,3 +392,24 @@ def test_arrow_types_of_files_are_counted_alike(folder: Path, tmp_path: Path) ->
     one, two = (count_batch([tmp_path / f"{name}.parquet"], baseline) for name in ("plain", "odd"))
     for name, tally in one.tallies.items():
         assert tally.counts.tolist() == two.tallies[name].counts.tolist(), name
+
+
+def test_free_text_and_times_are_judged_too(check: Any, tmp_path: Path) -> None:
+    """By length and by the part of the week, in a CSV file; texts of digits alone stay texts."""
+    rng = np.random.default_rng(3)
+
+    def write(name: str, first_hour: int, cut: int | None) -> Path:
+        hours = pd.Timestamp("2013-01-01") + pd.to_timedelta(first_hour + rng.integers(0, 12, ROWS), unit="h")
+        notes = [str(number) * int(times) for number, times in enumerate(rng.integers(1, 9, ROWS))]
+        path = tmp_path / name
+        pd.DataFrame({"at": hours, "note": [note[:cut] for note in notes]}).to_csv(path, index=False)
+        return path
+
+    baseline = tmp_path / "b.json"
+    frame = pd.read_csv(write("reference.csv", 0, None), dtype={"note": str})
+    with pytest.warns(BaselineWarning, match="free text"):
+        Baseline.from_frame(frame, model="m", version="1").save(baseline)
+    assert check(write("same.csv", 0, None), "--baseline", baseline)[0] == 0
+    code, output, _ = check(write("other.csv", 12, 5), "--baseline", baseline, "--json")
+    _, features = report_of(output)
+    assert (code, {name for name, feature in features.items() if feature["shifted"]}) == (1, {"at", "note"})

@@ -102,7 +102,8 @@ def test_build_and_show_print_json(csv: Path, tmp_path: Path, capsys: pytest.Cap
     summary = json.loads(capsys.readouterr().out)
     assert summary["path"] == str(out)
     assert summary["rows"] == 40_000
-    assert summary["warnings"] == ["column 'time_hour' holds dates or times; it is left out"]
+    assert summary["warnings"] == []
+    assert {f["name"]: f["type"] for f in summary["features"]}["time_hour"] == "time"
     assert {f["name"]: f["role"] for f in summary["features"]}["arr_delay"] == "output"
     assert run("baseline", "show", out, "--json") == 0
     shown = json.loads(capsys.readouterr().out)
@@ -199,7 +200,7 @@ def test_names_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_types_of_csv_columns(tmp_path: Path) -> None:
-    """Numbers, booleans and text are told apart; empty fields and NA are missing; dates are left out."""
+    """Numbers, booleans and text are told apart; dates and times too; empty fields and NA are missing."""
     text = "f,i,b,s,d\n" + "1.5,1,true,x,2013-01-01\n,NA,,NA,\n" + '2.5,2,false,"NA",2013-01-02\n'
     baseline, notes = build_text(tmp_path, text)
     assert [(f.name, f.type) for f in baseline.features] == [
@@ -207,10 +208,27 @@ def test_types_of_csv_columns(tmp_path: Path) -> None:
         ("i", "integer"),
         ("b", "boolean"),
         ("s", "string"),
+        ("d", "time"),
     ]
-    assert [f.missing_share for f in baseline.features] == pytest.approx([1 / 3] * 4)
+    assert [f.missing_share for f in baseline.features] == pytest.approx([1 / 3] * 5)
     assert feature(baseline, "s").bins == CategoryBins(("NA", "x"), 2)
-    assert notes == ("column 'd' holds dates or times; it is left out",)
+    assert notes == ()
+
+
+def test_what_is_told_of_columns_is_read_from_a_file(
+    csv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--about` gives units, sources and teams, and `show` prints them."""
+    about = tmp_path / "about.json"
+    about.write_text('{"distance": {"unit": "mi", "source": "schedule", "team": "data-platform"}}')
+    out = tmp_path / "b.json"
+    assert run("baseline", "build", csv, *FLIGHTS_OPTIONS, "--about", about, "-o", out) == 0
+    assert feature(Baseline.load(out), "distance").team == "data-platform"
+    capsys.readouterr()
+    assert run("baseline", "show", out) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["distance"])
+    assert " mi " in line
+    assert line.rstrip().endswith("schedule (data-platform)")
 
 
 def test_byte_order_mark_line_breaks_and_quotes_are_read(tmp_path: Path) -> None:

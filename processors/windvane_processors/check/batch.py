@@ -28,7 +28,7 @@ __all__ = ["Batch", "count_batch"]
 _SAMPLE_ROWS: Final = 10_000
 """Rows of which numbers are kept, to look for a change of unit; 80 kB for each numeric feature."""
 
-_KNOWN_TYPES: Final = ("float", "integer", "boolean", "string")
+_KNOWN_TYPES: Final = ("float", "integer", "boolean", "string", "text")
 _SHOWN_NAMES: Final = 5
 
 
@@ -130,7 +130,7 @@ class _File(DataFiles):
         super().__init__([path], exclude=exclude, categorical=may_be_text)
         self.is_csv = not path.name.lower().endswith(".parquet")
         # A batch may hold digits alone where the reference held other text too, and 007 is not 7.
-        self._types.update({feature.name: pa.string() for feature in features if feature.type == "string"})
+        self._types.update({feature.name: pa.string() for feature in features if feature.type in {"string", "text"}})
 
 
 class _Counter:

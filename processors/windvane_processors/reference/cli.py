@@ -18,7 +18,7 @@ from rich.text import Text
 from windvane import _baseline_builder as builder
 from windvane import semconv
 from windvane.baseline import Baseline, Feature
-from windvane.bins import NumericBins
+from windvane.bins import LengthBins, NumericBins, TimeBins
 from windvane.errors import BaselineError
 from windvane_processors.reference.files import DataFiles, build_baseline
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_IMPORTANCES: Final = '{"distance": 0.7}'
+_ABOUT: Final = '{"distance": {"unit": "mi", "source": "schedule", "team": "data-platform"}}'
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _PLAIN_WIDTH: Final = 160
 _SHOWN_CATEGORIES: Final = 3
@@ -54,6 +56,12 @@ def command() -> None:
     type=click.Path(path_type=Path),
     help="JSON object with the importance of every input, in any unit.",
 )
+@click.option(
+    "--about",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="JSON object with unit, source and team of columns, whichever are known.",
+)
 @click.option("--bins", default=10, show_default=True, metavar="N", help="Bins of a numeric feature, at most.")
 @click.option(
     "--min-category-count",
@@ -73,6 +81,7 @@ def build(  # noqa: PLR0913 - one parameter for each option
     exclude: tuple[str, ...],
     categorical: tuple[str, ...],
     importances: Path | None,
+    about: Path | None,
     bins: int,
     min_category_count: int,
     as_json: bool,
@@ -88,7 +97,8 @@ def build(  # noqa: PLR0913 - one parameter for each option
         output=output,
         exclude=exclude,
         categorical=categorical,
-        importances=_read_importances(importances) if importances is not None else None,
+        importances=_read_object(importances, _IMPORTANCES) if importances is not None else None,
+        about=_read_object(about, _ABOUT) if about is not None else None,
         bins=bins,
         min_category_count=min_category_count,
     )
@@ -137,19 +147,19 @@ def _check_out(out: Path, data: tuple[Path, ...]) -> None:
         raise BaselineError(msg)
 
 
-def _read_importances(path: Path) -> dict[str, Any]:
+def _read_object(path: Path, example: str) -> dict[str, Any]:
     try:
-        importances = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes())
     except OSError as error:
         msg = f"{path}: cannot be read: {error.strerror}; check the path"
         raise BaselineError(msg) from error
     except (ValueError, RecursionError) as error:
-        msg = f'{path}: is no JSON; write an object such as {{"distance": 0.7}}'
+        msg = f"{path}: is no JSON; write an object such as {example}"
         raise BaselineError(msg) from error
-    if not isinstance(importances, dict) or not importances:
-        msg = f'{path}: must be a JSON object with the importance of every input, such as {{"distance": 0.7}}'
+    if not isinstance(document, dict) or not document:
+        msg = f"{path}: must be a JSON object by column, such as {example}"
         raise BaselineError(msg)
-    return importances
+    return document
 
 
 @contextmanager
@@ -199,6 +209,9 @@ def _table(baseline: Baseline) -> Table:
     importances = any(feature.importance is not None for feature in baseline.features)
     if importances:
         table.add_column("importance", justify="right")
+    sources = any(feature.source or feature.team for feature in baseline.features)
+    if sources:
+        table.add_column("source", overflow="fold")
     for feature in baseline.features:
         cells = [
             _printable(feature.name),
@@ -212,6 +225,9 @@ def _table(baseline: Baseline) -> Table:
         ]
         if importances:
             cells.append("" if feature.importance is None else f"{feature.importance:.1%}")
+        if sources:
+            owner = f"({feature.team})" if feature.team else ""
+            cells.append(_printable(f"{feature.source or ''} {owner}".strip()))
         table.add_row(*map(Text, cells))
     return table
 
@@ -219,7 +235,12 @@ def _table(baseline: Baseline) -> Table:
 def _values(feature: Feature) -> str:
     """Write a feature's range, or its most frequent categories."""
     if isinstance(feature.bins, NumericBins):
-        return f"{feature.bins.minimum:.6g} to {feature.bins.maximum:.6g}"
+        values = f"{feature.bins.minimum:.6g} to {feature.bins.maximum:.6g}"
+        return f"{values} {_printable(feature.unit)}" if feature.unit else values
+    if isinstance(feature.bins, LengthBins):
+        return f"{feature.bins.minimum:.6g} to {feature.bins.maximum:.6g} characters"
+    if isinstance(feature.bins, TimeBins):
+        return "times, by the part of the week"
     shown = [
         category if len(category) <= _SHOWN_CATEGORY_LENGTH else category[: _SHOWN_CATEGORY_LENGTH - 1] + "…"
         for category in feature.bins.vocabulary[:_SHOWN_CATEGORIES]
@@ -254,6 +275,9 @@ def _summary(baseline: Baseline) -> dict[str, Any]:
                 "bins": len(feature.counts),
                 "dispersion": feature.dispersion,
                 "importance": feature.importance,
+                "unit": feature.unit,
+                "source": feature.source,
+                "team": feature.team,
             }
             for feature in baseline.features
         ],

@@ -1,12 +1,13 @@
 """Drift statistics as pure functions of counts and samples, on numpy alone.
 
-Two histograms over the same bins (`counts`), two samples or quantile functions (`samples`), and the search
-for a change of unit (`units`). docs/statistics.md says which to choose when.
+Two histograms over the same bins, which the serving process compares by the same functions; two samples or
+quantile functions (`samples`); and the search for a change of unit (`units`). docs/statistics.md says which to
+choose when.
 """
 
 from __future__ import annotations
 
-from windvane_processors.statistics.counts import (
+from windvane._statistics import (
     ChiSquared,
     chi_squared,
     hellinger,
