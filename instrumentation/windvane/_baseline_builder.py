@@ -36,9 +36,11 @@ from windvane.baseline import (
     is_name,
 )
 from windvane.bins import (
+    MAX_DIMENSIONS,
     Bins,
     CategoryBins,
     Counts,
+    DistanceBins,
     LengthBins,
     NumericBins,
     TimeBins,
@@ -46,6 +48,8 @@ from windvane.bins import (
     lengths_of,
     numbers_of,
     tally_categories,
+    vector_of,
+    vectors_of,
 )
 from windvane.errors import BaselineError, DeclarationError
 
@@ -65,6 +69,7 @@ SAMPLE_LIMIT: Final = 100_000
 _TALLY_LIMIT: Final = 100_000
 _VOCABULARY_LIMIT: Final = 1000
 _LABELLED_CATEGORIES: Final = 20
+_SAMPLED_VECTORS: Final = 2000
 _FREE_TEXT_SHARE: Final = 0.05
 """Text of which a smaller share is in listed categories is free text."""
 
@@ -82,7 +87,7 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\Z")
 _INTEGER_TYPE: Final = re.compile(r"u?int\d+\b")
 
 Whole: TypeAlias = Literal["boolean", "integer"]
-Kind: TypeAlias = Literal["boolean", "integer", "float", "string", "time", "other"]
+Kind: TypeAlias = Literal["boolean", "integer", "float", "string", "time", "vector", "other"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +277,10 @@ def _column(frame: Any, name: str) -> tuple[NDArray[Any], Whole | None]:  # noqa
     except Exception as error:
         msg = f"column {name!r}: cannot be read ({type(error).__name__}: {str(error)[:200]}); exclude it"
         raise BaselineError(msg) from error
+    if array.ndim == 2 and array.dtype.kind in "fiu":  # noqa: PLR2004 - embeddings, as some libraries give them
+        rows = np.empty(len(array), dtype=object)
+        rows[:] = list(array)
+        array = rows
     if array.ndim != 1:
         msg = f"column {name!r}: has the shape {array.shape}; a column must have one value per row"
         raise BaselineError(msg)
@@ -369,6 +378,56 @@ class _Range:
             self.sample = self.sample[keep]
 
 
+class _Vectors:
+    """The mean of a column of embeddings, and a sample of them.
+
+    Attributes:
+        dimensions: of the first one; 0 before.
+        fitting: how many have as many, all of them finite.
+    """
+
+    def __init__(self) -> None:
+        self.dimensions = 0
+        self.fitting = 0
+        self._sum = np.empty(0)
+        self._sample = np.empty((0, 0))
+        self._priorities = np.empty(0, dtype=np.uint64)
+
+    def add(self, values: NDArray[Any], rows: range) -> None:
+        """Take the values of the next rows."""
+        if not self.dimensions:
+            first = next(vector for vector in map(vector_of, values) if vector is not None)
+            self.dimensions = len(first)
+            if self.dimensions > MAX_DIMENSIONS:
+                return
+            self._sum = np.zeros(self.dimensions)
+            self._sample = np.empty((0, self.dimensions))
+        if self.dimensions > MAX_DIMENSIONS:
+            return
+        vectors, _ = vectors_of(values, self.dimensions)
+        finite = np.isfinite(vectors).all(axis=1)
+        self.fitting += int(np.count_nonzero(finite))
+        self._sum += vectors[finite].sum(axis=0)
+        priorities = _mixed(np.arange(rows.start, rows.stop, dtype=np.uint64)[finite])
+        self._priorities = np.concatenate([self._priorities, priorities])
+        self._sample = np.concatenate([self._sample, vectors[finite]])
+        if len(self._priorities) > _SAMPLED_VECTORS:
+            keep = np.argsort(self._priorities)[:_SAMPLED_VECTORS]
+            self._priorities, self._sample = self._priorities[keep], self._sample[keep]
+
+    def bins(self, number: int) -> DistanceBins:
+        """Fix the bins: the range is that of the sample, with as much again on either side."""
+        mean = self._sum / self.fitting
+        # Rounded, so that the order in which the chunks are summed does not change a baseline's identity.
+        scale = float(np.abs(mean).max()) or 1.0
+        centroid = tuple((mean.round(_DIGITS - math.floor(math.log10(scale))) + 0.0).tolist())
+        of = DistanceBins(centroid, (), 0.0, 0.0)
+        distances = of.distances(self._sample)[0].round(_DIGITS)
+        edges = _edges(distances, number, whole=False)
+        largest = float(distances.max())
+        return DistanceBins(centroid, tuple(edge for edge in edges if edge < largest), 0.0, 2 * largest)
+
+
 @dataclass(slots=True)
 class _Survey:
     """What the first pass finds out about one column."""
@@ -379,11 +438,13 @@ class _Survey:
     numbers: _Range = field(default_factory=_Range)
     lengths: _Range = field(default_factory=_Range)
     tally: Counter[str] = field(default_factory=Counter)
+    vectors: _Vectors = field(default_factory=_Vectors)
 
     def add(
         self,
         values: NDArray[Any],
         declared: Whole | None,
+        rows: range,
         chosen: NDArray[np.intp],
         keep: NDArray[np.intp] | None,
     ) -> None:
@@ -392,6 +453,8 @@ class _Survey:
         if numbers is None:
             numbers = np.full(len(values), np.nan)
         self.numbers.add(numbers, chosen, keep)
+        if self.kinds["vector"]:
+            self.vectors.add(values, rows)
         texts = values.dtype.kind not in "fiubmM" and declared is None
         if texts or self.categorical:
             self._add_categories(tally_categories(values))
@@ -443,18 +506,23 @@ class _Survey:
         """The type of most values; None where the column cannot be watched."""
         kinds = self.kinds
         numbers = kinds["boolean"] + kinds["integer"] + kinds["float"]
-        most = max(numbers, kinds["string"], kinds["time"], kinds["other"])
+        most = max(numbers, kinds["string"], kinds["time"], kinds["vector"], kinds["other"])
         if not most:
             return None
         if numbers == most:
-            if not (self.categorical or math.isfinite(self.numbers.minimum)):
-                return None
-            return "float" if kinds["float"] else "integer" if kinds["integer"] else "boolean"
+            watchable = self.categorical or math.isfinite(self.numbers.minimum)
+            number: FeatureType = "float" if kinds["float"] else "integer" if kinds["integer"] else "boolean"
+            return number if watchable else None
         if kinds["string"] == most:
-            if self.categorical:
-                return "string"
-            return "time" if self._is_dates() else "text" if self._is_free_text() else "string"
+            return self._text_type()
+        if kinds["vector"] == most:
+            return "embedding" if self.vectors.fitting else None
         return "time" if kinds["time"] == most else None
+
+    def _text_type(self) -> FeatureType:
+        if self.categorical:
+            return "string"
+        return "time" if self._is_dates() else "text" if self._is_free_text() else "string"
 
     def _is_dates(self) -> bool:
         """Tell whether all text is ISO 8601 dates, as readers of CSV files do; they are no categories."""
@@ -478,8 +546,10 @@ class _Survey:
         """Say why the column cannot be watched."""
         if not self.kinds.total():
             return "has no values"
+        if self.kinds["vector"]:
+            return f"holds embeddings of more than {MAX_DIMENSIONS} dimensions, or of none that is finite"
         if self.kinds["other"]:
-            return "holds neither numbers nor text nor times"
+            return "holds neither numbers nor text nor times nor embeddings"
         return "has no finite numbers"
 
     def notes(self, feature_type: FeatureType) -> Iterator[str]:
@@ -489,6 +559,8 @@ class _Survey:
             # Numbers without a fraction name categories; they are no free text.
             fitting = kinds["string"] + (kinds["boolean"] + kinds["integer"] if feature_type == "string" else 0)
             what = "text"
+        elif feature_type == "embedding":
+            fitting, what = self.vectors.fitting, f"embeddings of {self.vectors.dimensions} dimensions"
         elif feature_type == "time":
             fitting, what = kinds["time"] or kinds["string"], "times"
         else:
@@ -500,6 +572,8 @@ class _Survey:
         """Fix the column's bins."""
         if feature_type == "time":
             return TimeBins()
+        if feature_type == "embedding":
+            return self.vectors.bins(self.options.bins)
         if feature_type == "string" or self.categorical:
             return self._category_bins()
         if feature_type == "boolean":
@@ -528,9 +602,9 @@ def _kind_of(value: object) -> Kind | None:
     numbers, wrong_type = numbers_of([value])
     if not wrong_type:
         return None if np.isnan(numbers[0]) else "float"
-    if issubclass(kind, str):
-        return "string"
-    return "time" if issubclass(kind, date | np.datetime64) else "other"
+    if issubclass(kind, str | date | np.datetime64):
+        return "string" if issubclass(kind, str) else "time"
+    return "other" if vector_of(value) is None else "vector"
 
 
 def _edges(sample: NDArray[np.float64], bins: int, *, whole: bool) -> tuple[float, ...]:
@@ -593,7 +667,7 @@ def _survey(names: Sequence[str], chunks: Chunks, options: Options) -> tuple[dic
             elif len(values) != size:
                 msg = f"column {name!r}: has {len(values)} values, other columns have {size}"
                 raise BaselineError(msg)
-            survey.add(values, declared, chosen, keep)
+            survey.add(values, declared, range(sample.rows - size, sample.rows), chosen, keep)
     return surveys, sample
 
 

@@ -64,6 +64,7 @@ class Capture:
         output: the output of the baseline.
         event_times: columns that hold the time of a feature's event; data need not have them.
         known: further names that rows may have; None where no name is unexpected.
+        vectors: features whose values are vectors, which a caller may change later.
 
     Attributes:
         event_times: as above.
@@ -80,6 +81,7 @@ class Capture:
         "_in_order",
         "_index",
         "_output",
+        "_own",
         "_positions",
         "_rest",
         "_taken",
@@ -98,12 +100,15 @@ class Capture:
         *,
         event_times: Sequence[str] = (),
         known: Iterable[str] | None = None,
+        vectors: Iterable[str] = (),
     ) -> None:
         """Prepare the look-ups."""
         self._features = tuple(features)
         self.event_times = tuple(event_times)
         self._taken = tuple(dict.fromkeys([*self._features, *self.event_times]))
-        self._getter = _values_of(self._taken)
+        self._own = _owner([self._taken.index(name) for name in vectors])
+        getter = _values_of(self._taken)
+        self._getter = (lambda row: self._own(getter(row))) if vectors else getter
         self._expected = None if known is None else frozenset([*self._taken, *known])
         self._rest = (self._expected or frozenset()).difference(self._taken)
         self._width = len(array_columns)
@@ -238,14 +243,14 @@ class Capture:
         """Return a row's values, None for an absent one, and how many names are not known."""
         if type(row) is not dict:
             # Other mappings may make up and keep what they do not have, or never come to an end.
-            values = tuple(map(row.get, self._taken))
+            values = self._own(map(row.get, self._taken))
             if self._expected is None:
                 return values, 0
             return values, max(0, len(row) - sum(map(row.__contains__, self._expected)))
         try:
             values = self._getter(row)
         except KeyError:
-            values = tuple(map(row.get, self._taken))
+            values = self._own(map(row.get, self._taken))
             if self._expected is None:
                 return values, 0
             return values, len(row) - len(self._expected) + len(self._expected.difference(row))
@@ -275,13 +280,15 @@ class Capture:
         if isinstance(row, Mapping | np.void):
             return self._by_name(found)
         # Which fields the objects of a class have is said by code, not by data.
-        return tuple(map(found.get, self._taken)), 0
+        return self._own(map(found.get, self._taken)), 0
 
     def _by_position(self, values: Sequence[object]) -> tuple[object, ...]:
         if self._features and len(values) != self._width:
             raise UnsupportedError
         taken = [values[position] for position in self._positions]
-        return tuple(taken) if len(taken) == len(self._taken) else tuple(map(self._named(taken).get, self._taken))
+        if len(taken) == len(self._taken):
+            return self._own(taken)
+        return self._own(map(self._named(taken).get, self._taken))
 
     def _named(self, values: Sequence[object]) -> dict[str, object]:
         return dict(zip(self._index, values, strict=True))
@@ -417,6 +424,24 @@ def _values_of(names: tuple[str, ...]) -> Callable[[dict[str, object]], tuple[ob
     return getter if len(names) > 1 else lambda row: (getter(row),)
 
 
+def _owner(vectors: Sequence[int]) -> Callable[[Iterable[object]], tuple[object, ...]]:
+    """Return what makes a tuple of a row's values, with copies of the vectors at these positions."""
+    if not vectors:
+        return tuple
+
+    def own(values: Iterable[object]) -> tuple[object, ...]:
+        owned = list(values)
+        for position in vectors:
+            value = owned[position]
+            if isinstance(value, np.ndarray):
+                owned[position] = value.copy()
+            elif isinstance(value, list):
+                owned[position] = tuple(value)
+        return tuple(owned)
+
+    return own
+
+
 def _numbered_classes(output: Feature | None) -> int | None:
     """Tell how many classes 0, 1, 2 ... an output has; None for numbers, infinitely many for named classes."""
     if output is None or not isinstance(output.bins, CategoryBins):
@@ -489,10 +514,12 @@ def _listed(array: NDArray[Any]) -> list[object]:
 
 def _column(table: Any, name: str) -> NDArray[Any] | None:  # noqa: ANN401 - a table of any library
     try:
-        values = _to_numpy(table[name])
+        column = table[name]
+        values = _to_numpy(column)
     except Exception:  # noqa: BLE001 - one column must not take the others with it
         return None
-    return values if values.ndim == 1 else None
+    # A column of vectors of one length is a table in polars; in pandas a table is several columns of that name.
+    return values if values.ndim == 1 or (values.ndim == _TABLE_DIMENSIONS and _is_series(column)) else None
 
 
 def _to_numpy(column: Any) -> NDArray[Any]:  # noqa: ANN401 - a column of any library

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, get_
 
 from windvane import semconv
 from windvane._derived import MAX_INPUTS, RECONSTRUCTION_ERROR, PrincipalComponents
-from windvane.bins import Bins, CategoryBins, LengthBins, NumericBins, TimeBins
+from windvane.bins import Bins, CategoryBins, DistanceBins, LengthBins, NumericBins, TimeBins
 from windvane.declaration import check_text
 from windvane.errors import BaselineError, DeclarationError
 
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 Role: TypeAlias = Literal["input", "output", "derived"]
-FeatureType: TypeAlias = Literal["float", "integer", "boolean", "string", "text", "time"]
+FeatureType: TypeAlias = Literal["float", "integer", "boolean", "string", "text", "time", "embedding"]
 """`string` is a category, `text` is free and watched by its length."""
 
 _FORMAT: Final = "windvane.baseline"
@@ -75,8 +75,14 @@ _KIND_OF: Final[dict[type, str]] = {
     CategoryBins: "category",
     LengthBins: "length",
     TimeBins: "time",
+    DistanceBins: "distance",
 }
-_BINS_OF: Final[dict[str, tuple[type, ...]]] = {"string": (CategoryBins,), "text": (LengthBins,), "time": (TimeBins,)}
+_BINS_OF: Final[dict[str, tuple[type, ...]]] = {
+    "string": (CategoryBins,),
+    "text": (LengthBins,),
+    "time": (TimeBins,),
+    "embedding": (DistanceBins,),
+}
 """By type of the feature; numbers have numeric bins, or those of categories where they name some."""
 
 
@@ -488,7 +494,9 @@ def _document_of(feature: Feature) -> dict[str, Any]:
     bins = feature.bins
     document: dict[str, Any] = {"name": feature.name, "role": feature.role, "type": feature.type}
     described: dict[str, Any] = {"kind": _KIND_OF[type(bins)]}
-    if isinstance(bins, NumericBins | LengthBins):
+    if isinstance(bins, DistanceBins):
+        described["centroid"] = [float(value) + 0.0 for value in bins.centroid]
+    if isinstance(bins, NumericBins | LengthBins | DistanceBins):
         # Adding 0.0 makes one zero of both.
         described["edges"] = [float(edge) + 0.0 for edge in bins.edges]
         described["minimum"] = float(bins.minimum) + 0.0
@@ -621,6 +629,14 @@ def _bins_of(document: dict[str, Any], where: str) -> Bins:
             _only(document, f"{where}.", {"kind", "size", "vocabulary"})
             return CategoryBins(
                 vocabulary=_texts(document, "vocabulary", f"{where}."), size=_whole(document, "size", f"{where}.")
+            )
+        if kind == "distance":
+            _only(document, f"{where}.", {"kind", "centroid", "edges", "minimum", "maximum"})
+            return DistanceBins(
+                centroid=_numbers(_list(document, "centroid", f"{where}."), f"{where}.centroid"),
+                edges=_numbers(_list(document, "edges", f"{where}."), f"{where}.edges"),
+                minimum=_number(document, "minimum", f"{where}."),
+                maximum=_number(document, "maximum", f"{where}."),
             )
         if kind == "time":
             _only(document, f"{where}.", {"kind"})

@@ -15,6 +15,7 @@ Each value falls into exactly one bin and has at most one violation:
 | category that is not in the vocabulary         | `other`                 | `category` |
 | category of the vocabulary without its own bin | `other`                 |            |
 | text whose length is outside the reference's   | the bin of its length   | `range`    |
+| embedding, and its distance is outside         | the bin of its distance | `range`    |
 | any other                                      | its bin                 |            |
 
 Counting never raises, whatever the values are: a value that fails when it is looked at is of no type
@@ -42,15 +43,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_CATEGORY_LENGTH",
+    "MAX_DIMENSIONS",
     "Bins",
     "CategoryBins",
     "Counts",
+    "DistanceBins",
     "LengthBins",
     "NumericBins",
     "TimeBins",
     "lengths_of",
     "numbers_of",
     "tally_categories",
+    "vector_of",
+    "vectors_of",
 ]
 
 Counts: TypeAlias = NDArray[np.int64]
@@ -361,7 +366,79 @@ class TimeBins:
         return counts, violations
 
 
-Bins: TypeAlias = NumericBins | CategoryBins | LengthBins | TimeBins
+MAX_DIMENSIONS: Final = 4096
+"""Embeddings of more dimensions are not watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistanceBins:
+    """Ordered bins of a feature of embeddings, by their Euclidean distance to the centroid of the reference.
+
+    A single dimension of an embedding means nothing. Vectors of another model, another language or another
+    subject lie elsewhere, and so at other distances from where the reference lay.
+
+    Attributes:
+        centroid: mean of the reference's vectors, 1 to 4096 numbers.
+        edges: as of `NumericBins`, of distances.
+        minimum: smallest distance of the reference.
+        maximum: largest distance of the reference.
+
+    Raises:
+        BaselineError: as `NumericBins`, or the centroid has no or too many dimensions.
+    """
+
+    centroid: tuple[float, ...]
+    edges: tuple[float, ...]
+    minimum: float
+    maximum: float
+    _distances: NumericBins = field(init=False, repr=False, compare=False)
+    _centroid: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check what the counting relies on."""
+        if not 0 < len(self.centroid) <= MAX_DIMENSIONS or not all(map(math.isfinite, self.centroid)):
+            msg = f"centroid: must be 1 to {MAX_DIMENSIONS} finite numbers"
+            raise BaselineError(msg)
+        object.__setattr__(self, "_distances", NumericBins(self.edges, self.minimum, self.maximum))
+        object.__setattr__(self, "_centroid", np.array(self.centroid, dtype=np.float64))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label of each bin, in the order of the counts."""
+        return self._distances.labels
+
+    @property
+    def ranges(self) -> tuple[str, ...]:
+        """What each bin holds, for display."""
+        return (*self._distances.ranges[:-1], "not finite or no such vector")
+
+    def count(self, values: NDArray[Any] | Sequence[object]) -> tuple[Counts, Counts]:
+        """Count a column of values.
+
+        Args:
+            values: vectors of as many numbers as the centroid has, shape (n,) or (n, dimensions).
+
+        Returns:
+            Counts by bin, in the order of `labels`, and violations, in the order of
+            `semconv.VIOLATION_KIND.values`.
+        """
+        return self._distances.count_numbers(*self.distances(values))
+
+    def distances(self, values: NDArray[Any] | Sequence[object]) -> tuple[NDArray[np.float64], int]:
+        """Return the distances to the centroid.
+
+        Args:
+            values: as of `count`.
+
+        Returns:
+            Shape (n,), NaN where a value is missing or no such vector, and how many are no such vector.
+        """
+        vectors, wrong_type = vectors_of(values, len(self.centroid))
+        with np.errstate(all="ignore"):
+            return np.asarray(np.sqrt(np.square(vectors - self._centroid).sum(axis=1))), wrong_type
+
+
+Bins: TypeAlias = NumericBins | CategoryBins | LengthBins | TimeBins | DistanceBins
 
 
 def is_category(text: str) -> bool:
@@ -394,6 +471,47 @@ def tally_categories(values: NDArray[Any] | Sequence[object]) -> Counter[str]:
         The categories in the order of their first appearance, with their counts.
     """
     return _tally(values)[0]
+
+
+def vectors_of(values: NDArray[Any] | Sequence[object], dimensions: int) -> tuple[NDArray[np.float64], int]:
+    """Convert a column of embeddings to a table.
+
+    Args:
+        values: shape (n,) of lists, tuples or arrays of numbers, or shape (n, dimensions).
+        dimensions: how many numbers each has.
+
+    Returns:
+        Shape (n, dimensions), NaN in the rows of values that are missing or no such vector, and how many are
+        no such vector. A vector that holds NaN is none.
+    """
+    column = list(values) if isinstance(values, np.ndarray) else _as_list(values)
+    vectors = np.full((len(column), dimensions), np.nan)
+    wrong_type = 0
+    for i, value in enumerate(column):
+        try:
+            vector = vector_of(value)
+            if vector is not None and vector.shape == (dimensions,) and not np.isnan(vector).any():
+                vectors[i] = vector
+            else:
+                wrong_type += vector is not None or not _is_null(_plain(value))
+        except Exception:  # noqa: BLE001 - a value's own methods may raise anything
+            wrong_type += 1
+    return vectors, wrong_type
+
+
+def vector_of(value: object) -> NDArray[np.float64] | None:
+    """Return a vector of numbers as an array, shape (dimensions,); None for anything else.
+
+    Raises:
+        Exception: whatever the value's own methods raise.
+    """
+    if isinstance(value, np.ndarray):
+        array = value
+    elif isinstance(value, list | tuple) and value and frozenset(map(type, value)) <= _PLAIN_NUMBERS:
+        array = np.array(value)
+    else:
+        return None
+    return _as_floats(array) if array.ndim == 1 and array.size and array.dtype.kind in "fiu" else None
 
 
 def lengths_of(values: NDArray[Any] | Sequence[object]) -> tuple[NDArray[np.float64], int]:

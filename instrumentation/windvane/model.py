@@ -103,6 +103,7 @@ class Model:
             loaded.output if loaded else None,
             event_times=list(dict.fromkeys(event_times.values())),
             known=_known_names(loaded, columns) if loaded else None,
+            vectors=[feature.name for feature in loaded.inputs if feature.type == "embedding"] if loaded else [],
         )
         counters = ModelCounters(
             Declaration(

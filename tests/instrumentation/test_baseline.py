@@ -27,7 +27,7 @@ from windvane import _baseline_builder as builder
 from windvane import semconv
 from windvane._statistics import psi
 from windvane.baseline import Baseline, BaselineWarning, Feature, check_model_name, check_model_version
-from windvane.bins import CategoryBins, LengthBins, NumericBins, TimeBins
+from windvane.bins import CategoryBins, DistanceBins, LengthBins, NumericBins, TimeBins
 from windvane.errors import BaselineError, DeclarationError
 
 if TYPE_CHECKING:
@@ -214,7 +214,8 @@ def test_excluded_columns_are_not_watched(frame: pd.DataFrame) -> None:
         (np.array([1] * 20, dtype="m8[ns]"), "neither numbers nor text nor times"),
         ([timedelta(1)] * 20, "neither numbers nor text nor times"),
         ([b"x"] * 20, "neither numbers nor text"),
-        ([[1, 2]] * 20, "neither numbers nor text"),
+        ([["a", "b"]] * 20, "neither numbers nor text"),
+        ([np.full(5000, 0.5)] * 20, "embeddings of more than 4096 dimensions"),
         (np.array([b"x"] * 20), "neither numbers nor text"),
         (np.array([1j] * 20), "neither numbers nor text"),
     ],
@@ -269,14 +270,51 @@ def test_of_times_the_part_of_the_week_is_watched(times: Any) -> None:
     assert violations.tolist() == [1, 0, 1, 0, 0]
 
 
-@given(
-    st.lists(
-        st.one_of(st.none(), st.floats(), st.datetimes(), st.dates(), st.text(max_size=30), st.integers()), min_size=1
-    )
+@pytest.mark.parametrize(
+    "make",
+    [list, lambda vectors: vectors.tolist(), lambda vectors: pa.array(vectors.tolist()), lambda vectors: vectors],
+    ids=["arrays", "lists", "arrow", "table"],
 )
-def test_every_value_has_one_bin_of_time_and_one_of_length(values: list[Any]) -> None:
+def test_of_embeddings_the_distance_to_the_centroid_is_watched(make: Any) -> None:
+    """Euclidean, in deciles of the reference; other lengths, other types and NaN are violations of the type."""
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(1, 2, (3000, 16))
+    baseline = built({"embedding": make(vectors)})
+    of = feature(Baseline.from_json(baseline.to_json()), "embedding")
+    assert of.type == "embedding"
+    assert isinstance(of.bins, DistanceBins)
+    np.testing.assert_allclose(of.bins.centroid, vectors.mean(axis=0), atol=1e-5)
+    distances = np.linalg.norm(vectors - np.array(of.bins.centroid), axis=1)
+    expected = np.histogram(distances, [-1, *of.bins.edges, np.inf])[0]
+    assert list(of.counts) == [*expected.tolist(), 0, 0]
+    assert expected.min() > 200  # deciles of a sample are near those of all
+    elsewhere, violations = of.bins.count(list(vectors + 3))
+    assert elsewhere[:5].sum() < 100
+    assert violations[KINDS.index("type")] == 0
+    odd = [vectors[0], vectors[0][:5], None, "text", [float("nan")] * 16, [1e200] * 16, ["a"] * 16]
+    counts, violations = of.bins.count(odd)
+    assert [counts[:-2].sum(), counts[-2], counts[-1]] == [1, 1, 5]
+    assert [violations[KINDS.index(kind)] for kind in ("missing", "type", "range")] == [1, 4, 1]
+
+
+def test_a_baseline_of_embeddings_does_not_depend_on_the_chunks() -> None:
+    """Mean, sample and counts are the same however the rows come."""
+    vectors = list(np.random.default_rng(6).normal(0, 1, (5000, 4)))
+    made = []
+    for size in (5000, 700, 333):
+        parts = [{"x": vectors[i : i + size]} for i in range(0, 5000, size)]
+        made.append(builder.build(["x"], lambda parts=parts: parts, builder.Options(model="m", version="1"))[0])  # type: ignore[misc]
+    assert made[0] == made[1] == made[2]
+
+
+VECTORS = st.lists(st.floats() | st.integers(), max_size=3)
+ANYTHING = st.one_of(st.none(), st.floats(), st.datetimes(), st.dates(), st.text(max_size=30), st.integers(), VECTORS)
+
+
+@given(st.lists(ANYTHING, min_size=1))
+def test_every_value_has_one_bin_of_each_kind(values: list[Any]) -> None:
     """Whatever it is; and a column counts as its parts do."""
-    for bins in (TimeBins(), LengthBins((3.0,), 1, 9)):
+    for bins in (TimeBins(), LengthBins((3.0,), 1, 9), DistanceBins((0.0, 1.0), (0.5,), 0, 2)):
         counts, _ = bins.count(values)
         assert counts.sum() == len(values)
         one_by_one = sum((bins.count([value])[0] for value in values), np.zeros_like(counts))
@@ -495,7 +533,7 @@ def test_dispersion_of_few_or_equal_rows_is_one() -> None:
         ([1, 2], {}, "a list is no frame"),
         (np.ones((3, 2)), {}, "a ndarray is no frame"),
         ({"x": [1, 2], "y": [1]}, {}, "column 'y': has 1 values, other columns have 2"),
-        ({"x": np.ones((2, 2))}, {}, "column 'x': has the shape"),
+        ({"x": np.ones((2, 2, 2))}, {}, "column 'x': has the shape"),
         ({"x": 5}, {}, "column 'x': cannot be read"),
         ({0: [1]}, {}, "column 0: its name is no text"),
         ({"": [1]}, {}, "number 1 has no name"),

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 import windvane
 from windvane import semconv, testing
 from windvane._ages import AGE_BOUNDS, Ages, epoch_seconds
+from windvane.baseline import BaselineWarning
 from windvane.budget import budget
 
 if TYPE_CHECKING:
@@ -443,3 +444,44 @@ def test_where_a_feature_comes_from_is_exported_and_budgeted(host: Host, model_n
         )
     ]
     assert budget(baseline).needed == budget(plain).needed + 1
+
+
+class Passage(NamedTuple):
+    """A row with an embedding."""
+
+    embedding: object
+    note: str
+    at: str
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda vectors: [{"embedding": vector, "note": "ab", "at": "2024-01-01"} for vector in vectors],
+        lambda vectors: [Passage(vector.tolist(), "ab", "2024-01-01") for vector in vectors],
+        lambda vectors: pd.DataFrame({"embedding": list(vectors), "note": "ab", "at": pd.Timestamp("2024-01-01")}),
+        lambda vectors: pa.table({"embedding": vectors.tolist(), "note": ["ab"] * 6, "at": ["2024-01-01"] * 6}),
+        lambda vectors: pl.DataFrame({"embedding": vectors, "note": ["ab"] * 6, "at": ["2024-01-01"] * 6}),
+    ],
+    ids=["dicts", "tuples", "pandas", "arrow", "polars"],
+)
+def test_embeddings_texts_and_times_are_counted_in_every_shape(model_name: str, rows: Callable[[Any], Any]) -> None:
+    """By distance, length and part of the week; what the caller does to a vector later does not matter."""
+    reference = {
+        "embedding": list(np.random.default_rng(0).normal(size=(300, 4))),
+        "note": [f"{i:03d}" * (1 + i % 3) for i in range(300)],
+        "at": pd.date_range("2024-01-01", periods=300, freq="h"),
+    }
+    with pytest.warns(BaselineWarning, match="free text"):
+        baseline = windvane.Baseline.from_frame(reference, model=model_name, version="1")
+    batch = rows(np.full((6, 4), 100.0))
+    with testing.capture() as signals:
+        windvane.Model(model_name, version="1", baseline=baseline).predict(lambda _rows: None)(batch)
+        if isinstance(batch, list) and isinstance(batch[0], dict):
+            for row in batch:
+                row["embedding"][:] = 0
+    observed = {name: signals.observations(name) for name in reference}
+    assert {name: sum(bins.values()) for name, bins in observed.items()} == {"embedding": 6, "note": 6, "at": 6}
+    assert observed["at"]["t00"] == 6  # 2024-01-01 was a Monday
+    assert observed["note"]["00"] == 6
+    assert signals.violations("embedding")["range"] == 6

@@ -18,7 +18,7 @@ from rich.text import Text
 from windvane import _baseline_builder as builder
 from windvane import semconv
 from windvane.baseline import Baseline, Feature
-from windvane.bins import LengthBins, NumericBins, TimeBins
+from windvane.bins import DistanceBins, LengthBins, NumericBins, TimeBins
 from windvane.errors import BaselineError
 from windvane_processors.reference.files import DataFiles, build_baseline
 
@@ -239,6 +239,8 @@ def _values(feature: Feature) -> str:
         return f"{values} {_printable(feature.unit)}" if feature.unit else values
     if isinstance(feature.bins, LengthBins):
         return f"{feature.bins.minimum:.6g} to {feature.bins.maximum:.6g} characters"
+    if isinstance(feature.bins, DistanceBins):
+        return f"{len(feature.bins.centroid)} dimensions, up to {feature.bins.maximum:.6g} from the centroid"
     if isinstance(feature.bins, TimeBins):
         return "times, by the part of the week"
     shown = [
