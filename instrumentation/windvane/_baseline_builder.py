@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
 
@@ -27,6 +27,7 @@ from windvane._statistics import psi
 from windvane.baseline import (
     ABOUT,
     MAX_NAME_LENGTH,
+    WHOLE,
     Baseline,
     Feature,
     FeatureType,
@@ -70,6 +71,8 @@ _TALLY_LIMIT: Final = 100_000
 _VOCABULARY_LIMIT: Final = 1000
 _LABELLED_CATEGORIES: Final = 20
 _SAMPLED_VECTORS: Final = 2000
+_LARGEST_COORDINATE: Final = 1e100
+"""Vectors that hold a larger number make no centroid: squares of distances would overflow."""
 _FREE_TEXT_SHARE: Final = 0.05
 """Text of which a smaller share is in listed categories is free text."""
 
@@ -383,7 +386,7 @@ class _Vectors:
 
     Attributes:
         dimensions: of the first one; 0 before.
-        fitting: how many have as many, all of them finite.
+        fitting: how many have as many, all of them finite and none of them huge.
     """
 
     def __init__(self) -> None:
@@ -405,12 +408,12 @@ class _Vectors:
         if self.dimensions > MAX_DIMENSIONS:
             return
         vectors, _ = vectors_of(values, self.dimensions)
-        finite = np.isfinite(vectors).all(axis=1)
-        self.fitting += int(np.count_nonzero(finite))
-        self._sum += vectors[finite].sum(axis=0)
-        priorities = _mixed(np.arange(rows.start, rows.stop, dtype=np.uint64)[finite])
+        fitting = (np.abs(vectors) <= _LARGEST_COORDINATE).all(axis=1)
+        self.fitting += int(np.count_nonzero(fitting))
+        self._sum += vectors[fitting].sum(axis=0)
+        priorities = _mixed(np.arange(rows.start, rows.stop, dtype=np.uint64)[fitting])
         self._priorities = np.concatenate([self._priorities, priorities])
-        self._sample = np.concatenate([self._sample, vectors[finite]])
+        self._sample = np.concatenate([self._sample, vectors[fitting]])
         if len(self._priorities) > _SAMPLED_VECTORS:
             keep = np.argsort(self._priorities)[:_SAMPLED_VECTORS]
             self._priorities, self._sample = self._priorities[keep], self._sample[keep]
@@ -438,6 +441,7 @@ class _Survey:
     numbers: _Range = field(default_factory=_Range)
     lengths: _Range = field(default_factory=_Range)
     tally: Counter[str] = field(default_factory=Counter)
+    times_as_text: int = 0
     vectors: _Vectors = field(default_factory=_Vectors)
 
     def add(
@@ -457,7 +461,9 @@ class _Survey:
             self.vectors.add(values, rows)
         texts = values.dtype.kind not in "fiubmM" and declared is None
         if texts or self.categorical:
-            self._add_categories(tally_categories(values))
+            categories = tally_categories(values)
+            self.times_as_text += sum(number for category, number in categories.items() if _is_time(category))
+            self._add_categories(categories)
         self.lengths.add(lengths_of(values)[0] if texts else np.full(len(values), np.nan), chosen, keep)
 
     def _note_kinds(self, values: NDArray[Any], declared: Whole | None) -> NDArray[np.float64] | None:
@@ -522,11 +528,9 @@ class _Survey:
     def _text_type(self) -> FeatureType:
         if self.categorical:
             return "string"
-        return "time" if self._is_dates() else "text" if self._is_free_text() else "string"
-
-    def _is_dates(self) -> bool:
-        """Tell whether all text is ISO 8601 dates, as readers of CSV files do; they are no categories."""
-        return bool(self.tally) and all(map(_DATE.match, self.tally))
+        if self.times_as_text > self.kinds["string"] / 2:  # as a column that a reader of CSV files takes for text
+            return "time"
+        return "text" if self._is_free_text() else "string"
 
     def _is_free_text(self) -> bool:
         """Tell whether hardly a value is in a category that is frequent enough to be listed, as in ids and comments.
@@ -562,7 +566,8 @@ class _Survey:
         elif feature_type == "embedding":
             fitting, what = self.vectors.fitting, f"embeddings of {self.vectors.dimensions} dimensions"
         elif feature_type == "time":
-            fitting, what = kinds["time"] or kinds["string"], "times"
+            fitting = kinds["time"] + self.times_as_text + kinds["integer"] + kinds["float"]
+            what = "times"
         else:
             fitting, what = kinds["boolean"] + kinds["integer"] + kinds["float"], "numbers"
         if strange := kinds.total() - fitting:
@@ -577,12 +582,15 @@ class _Survey:
         if feature_type == "string" or self.categorical:
             return self._category_bins()
         if feature_type == "boolean":
-            return NumericBins(edges=(0.0,), minimum=0.0, maximum=1.0)
-        of, found = (LengthBins, self.lengths) if feature_type == "text" else (NumericBins, self.numbers)
+            return NumericBins(edges=(0.0,), minimum=0.0, maximum=1.0, whole=True)
+        found = self.lengths if feature_type == "text" else self.numbers
         values = found.sample[np.isfinite(found.sample)]
         edges = _edges(values, self.options.bins, whole=feature_type in {"integer", "text"})
         edges = tuple(edge for edge in edges if edge < found.maximum)
-        return of(edges=edges, minimum=found.minimum + 0.0, maximum=found.maximum + 0.0)
+        minimum, maximum = found.minimum + 0.0, found.maximum + 0.0
+        if feature_type == "text":
+            return LengthBins(edges, minimum, maximum)
+        return NumericBins(edges, minimum, maximum, whole=feature_type in WHOLE)
 
     def _category_bins(self) -> CategoryBins:
         vocabulary = tuple(category for category, _ in self._listed())
@@ -605,6 +613,17 @@ def _kind_of(value: object) -> Kind | None:
     if issubclass(kind, str | date | np.datetime64):
         return "string" if issubclass(kind, str) else "time"
     return "other" if vector_of(value) is None else "vector"
+
+
+def _is_time(text: str) -> bool:
+    """Tell whether a text is an ISO 8601 date, or date and time."""
+    if not _DATE.match(text):
+        return False
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _edges(sample: NDArray[np.float64], bins: int, *, whole: bool) -> tuple[float, ...]:

@@ -12,11 +12,10 @@ import numpy as np
 
 from windvane import semconv
 from windvane._ages import AGE_VIOLATIONS, Ages
-from windvane._durations import Durations, HistogramValue
+from windvane._durations import MAX_ERROR_TYPES, Durations, HistogramValue
 from windvane._events import Emitter
 from windvane._universal import UniversalBins
 from windvane.bins import no_violations, numbers_of
-from windvane.budget import MAX_ERROR_TYPES, budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -113,6 +112,8 @@ class ModelCounters:
         Raises:
             DeclarationError: an event cannot be made as declared, or the series limit cannot be read.
         """
+        from windvane.budget import budget  # noqa: PLC0415 - `import windvane` is to stay light
+
         self.declaration = declaration
         name, version, variant, baseline, _, _, features, event_times, events, _ = declaration
         self.model = {semconv.MODEL_NAME.name: name, semconv.MODEL_VERSION.name: version}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from opentelemetry.trace import SpanContext
 
-__all__ = ["Durations", "Exemplar", "HistogramValue"]
+__all__ = ["MAX_ERROR_TYPES", "Durations", "Exemplar", "HistogramValue"]
+
+MAX_ERROR_TYPES: Final = 50
+"""Types of errors with a histogram of their own; any further one counts as `_OTHER`, OpenTelemetry's word for it."""
 
 
 class Exemplar(NamedTuple):

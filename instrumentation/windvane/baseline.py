@@ -85,6 +85,9 @@ _BINS_OF: Final[dict[str, tuple[type, ...]]] = {
 }
 """By type of the feature; numbers have numeric bins, or those of categories where they name some."""
 
+WHOLE: Final = ("integer", "boolean")
+"""Types of which a fraction is of another type."""
+
 
 class BaselineWarning(UserWarning):
     """Something in the reference data that the builder of a baseline should know."""
@@ -181,6 +184,8 @@ class Feature:
                     check_text(field_name, text)
                 except DeclarationError as error:
                     self._refuse(field_name, str(error).removeprefix(f"{field_name}: "))
+                if not is_name(text):
+                    self._refuse(field_name, "is no valid Unicode, so no exporter can send it")
         self._check_bins()
         self._check_violations()
 
@@ -188,6 +193,8 @@ class Feature:
         fitting = _BINS_OF.get(self.type, (NumericBins, CategoryBins))
         if not isinstance(self.bins, fitting):
             self._refuse("bins", f"{_KIND_OF[type(self.bins)]} bins do not fit a feature of type {self.type}")
+        if isinstance(self.bins, NumericBins) and self.bins.whole != (self.type in WHOLE):
+            self._refuse("bins.whole", f"must be {self.type in WHOLE} for a feature of type {self.type}")
         if isinstance(self.bins, CategoryBins) and len(self.bins.vocabulary) > _MAX_VOCABULARY:
             self._refuse("bins.vocabulary", f"holds more than {_MAX_VOCABULARY} categories")
         if len(self.counts) != len(self.bins.labels) or not all(map(_is_count, self.counts)):
@@ -571,7 +578,8 @@ def _feature_of(document: object, where: str) -> Feature:
         raise BaselineError(msg)
     where += "."
     _only(document, where, _FEATURE_FIELDS)
-    bins = _bins_of(_object(document, "bins", where), f"{where}bins")
+    feature_type = _text(document, "type", where)
+    bins = _bins_of(_object(document, "bins", where), f"{where}bins", whole=feature_type in WHOLE)
     counts = _object(document, "counts", where)
     if set(counts) != set(bins.labels):
         msg = f"{where}counts: must have the keys {', '.join(bins.labels)}; restore the file"
@@ -583,7 +591,7 @@ def _feature_of(document: object, where: str) -> Feature:
     return Feature(
         name=_text(document, "name", where),
         role=_text(document, "role", where),  # type: ignore[arg-type] # Feature checks it
-        type=_text(document, "type", where),  # type: ignore[arg-type] # Feature checks it
+        type=feature_type,  # type: ignore[arg-type] # Feature checks it
         bins=bins,
         counts=tuple(_whole(counts, label, f"{where}counts.") for label in bins.labels),
         violations=tuple(
@@ -614,17 +622,15 @@ def _components_of(document: dict[str, Any]) -> PrincipalComponents:
     )
 
 
-def _bins_of(document: dict[str, Any], where: str) -> Bins:
+def _bins_of(document: dict[str, Any], where: str, *, whole: bool) -> Bins:
     kind = document.get("kind")
     try:
-        if kind in ("numeric", "length"):
+        if kind == "numeric":
             _only(document, f"{where}.", {"kind", "edges", "minimum", "maximum"})
-            edges = _list(document, "edges", f"{where}.")
-            return (NumericBins if kind == "numeric" else LengthBins)(
-                edges=_numbers(edges, f"{where}.edges"),
-                minimum=_number(document, "minimum", f"{where}."),
-                maximum=_number(document, "maximum", f"{where}."),
-            )
+            return NumericBins(*_edges_of(document, where), whole=whole)
+        if kind == "length":
+            _only(document, f"{where}.", {"kind", "edges", "minimum", "maximum"})
+            return LengthBins(*_edges_of(document, where))
         if kind == "category":
             _only(document, f"{where}.", {"kind", "size", "vocabulary"})
             return CategoryBins(
@@ -632,12 +638,8 @@ def _bins_of(document: dict[str, Any], where: str) -> Bins:
             )
         if kind == "distance":
             _only(document, f"{where}.", {"kind", "centroid", "edges", "minimum", "maximum"})
-            return DistanceBins(
-                centroid=_numbers(_list(document, "centroid", f"{where}."), f"{where}.centroid"),
-                edges=_numbers(_list(document, "edges", f"{where}."), f"{where}.edges"),
-                minimum=_number(document, "minimum", f"{where}."),
-                maximum=_number(document, "maximum", f"{where}."),
-            )
+            centroid = _numbers(_list(document, "centroid", f"{where}."), f"{where}.centroid")
+            return DistanceBins(centroid, *_edges_of(document, where))
         if kind == "time":
             _only(document, f"{where}.", {"kind"})
             return TimeBins()
@@ -646,8 +648,15 @@ def _bins_of(document: dict[str, Any], where: str) -> Bins:
             raise
         msg = f"{where}.{error}"
         raise BaselineError(msg) from error
-    msg = f"{where}.kind: {_short(kind)} is none of {', '.join(_KIND_OF.values())}; restore the file"
+    msg = (
+        f"{where}.kind: {_short(kind)} is none of {', '.join(_KIND_OF.values())}; restore the file or upgrade windvane"
+    )
     raise BaselineError(msg)
+
+
+def _edges_of(document: dict[str, Any], where: str) -> tuple[tuple[float, ...], float, float]:
+    edges = _numbers(_list(document, "edges", f"{where}."), f"{where}.edges")
+    return edges, _number(document, "minimum", f"{where}."), _number(document, "maximum", f"{where}.")
 
 
 def _no_constant(text: str) -> NoReturn:

@@ -12,6 +12,7 @@ Each value falls into exactly one bin and has at most one violation:
 | not of the feature's type                      | `other`                 | `type`     |
 | infinite                                       | `other`                 | `range`    |
 | finite number outside the reference's range    | its numeric bin         | `range`    |
+| fraction in that range, among whole numbers    | its numeric bin         | `type`     |
 | category that is not in the vocabulary         | `other`                 | `category` |
 | category of the vocabulary without its own bin | `other`                 |            |
 | text whose length is outside the reference's   | the bin of its length   | `range`    |
@@ -25,21 +26,22 @@ the feature could have.
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
-from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
 from windvane import semconv
 from windvane.errors import BaselineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = [
     "MAX_CATEGORY_LENGTH",
@@ -58,7 +60,7 @@ __all__ = [
     "vectors_of",
 ]
 
-Counts: TypeAlias = NDArray[np.int64]
+Counts: TypeAlias = "NDArray[np.int64]"
 
 MAX_CATEGORY_LENGTH: Final = 256
 """Longer text, in characters, is no category."""
@@ -74,7 +76,7 @@ _MAX_LABELLED_CATEGORIES: Final = 100
 
 # Told by name so that pandas need not be imported to know its missing values.
 _NULL_TYPE_NAMES: Final = frozenset({"NAType", "NaTType"})
-_NUMBER_TYPES: Final = (int, float, np.bool_, np.integer, np.floating, Decimal, Fraction)
+_NUMBER_TYPES: Final = (int, float, np.bool_, np.integer, np.floating, Decimal)
 # numpy converts a list of these in one step, to the same numbers as one by one.
 _PLAIN_NUMBERS: Final = frozenset({int, float, bool, np.bool_, np.float64, np.float32, np.int64, np.int32})
 _PLAIN_CATEGORIES: Final = frozenset({str, int, float, bool})
@@ -97,6 +99,8 @@ class NumericBins:
         edges: inner edges, finite and strictly increasing; n edges make n + 1 bins.
         minimum: smallest finite value of the reference.
         maximum: largest finite value of the reference.
+        whole: whether the reference holds whole numbers alone, so that a fraction is of another type; 3.0 is
+            whole, since integers with missing values among them become floats on their way.
 
     Raises:
         BaselineError: the edges are not finite and strictly increasing, are more than 99, or the range
@@ -106,6 +110,7 @@ class NumericBins:
     edges: tuple[float, ...]
     minimum: float
     maximum: float
+    whole: bool = False
     _edges: NDArray[np.float64] = field(init=False, repr=False, compare=False)
     _lower: float = field(init=False, repr=False, compare=False)
     _upper: float = field(init=False, repr=False, compare=False)
@@ -179,12 +184,16 @@ class NumericBins:
         if numbers.size:
             counts[:-2] = np.bincount(np.searchsorted(self._edges, numbers, side="left"), minlength=len(self.edges) + 1)
             if numbers.min() < self._lower or numbers.max() > self._upper:
-                violations[_RANGE] = np.count_nonzero((numbers < self._lower) | (numbers > self._upper))
+                outside = (numbers < self._lower) | (numbers > self._upper)
+                violations[_RANGE] = np.count_nonzero(outside)
+                numbers = numbers[~outside]
+            if self.whole:
+                violations[_TYPE] = np.count_nonzero(numbers != np.trunc(numbers))
         counts[-2] = nulls
         counts[-1] = infinite + wrong_type
         violations[_MISSING] = nulls
         violations[_RANGE] += infinite
-        violations[_TYPE] = wrong_type
+        violations[_TYPE] += wrong_type
         return counts, violations
 
 
@@ -314,6 +323,9 @@ class LengthBins:
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _PARTS: Final = 4
 _PART_SECONDS: Final = 86_400 // _PARTS
+# The years 1 to 9999, those of ISO 8601 and of Python. Beyond them lie seconds that are milliseconds.
+_FIRST_SECOND: Final = -62_135_596_800
+_END_SECOND: Final = 253_402_300_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +351,8 @@ class TimeBins:
     def count(self, values: NDArray[Any] | Sequence[object]) -> tuple[Counts, Counts]:
         """Count a column of values: times of any library, dates, ISO 8601 texts, seconds since 1970.
 
+        Times lie in the years 1 to 9999; any other is of another type, such as 1970 counted in milliseconds.
+
         Args:
             values: shape (n,), of any type.
 
@@ -350,16 +364,16 @@ class TimeBins:
 
         seconds, wrong_type = epoch_seconds(values)
         missing = int(np.count_nonzero(np.isnan(seconds))) - wrong_type
-        finite = seconds[np.isfinite(seconds)]
+        times = seconds[(seconds >= _FIRST_SECOND) & (seconds < _END_SECOND)]
         # 1970-01-01 was a Thursday.
-        days = (np.floor(finite / 86_400) + 3) % len(_DAYS)
+        days = (np.floor(times / 86_400) + 3) % len(_DAYS)
         # The remainder of a tiny negative number is rounded to the divisor itself.
-        parts = np.minimum(np.floor(finite % 86_400 / _PART_SECONDS), _PARTS - 1)
+        parts = np.minimum(np.floor(times % 86_400 / _PART_SECONDS), _PARTS - 1)
         bins = (days * _PARTS + parts).astype(np.intp)
         counts = np.zeros(len(self.labels), dtype=np.int64)
         counts[:-2] = np.bincount(bins, minlength=len(counts) - 2)
         counts[-2] = missing
-        counts[-1] = len(seconds) - missing - finite.size
+        counts[-1] = len(seconds) - missing - times.size
         violations = no_violations()
         violations[_MISSING] = missing
         violations[_TYPE] = counts[-1]
@@ -369,19 +383,23 @@ class TimeBins:
 MAX_DIMENSIONS: Final = 4096
 """Embeddings of more dimensions are not watched."""
 
+# Small enough for a processor's cache, and a bound of what a column of vectors takes beside itself.
+_BLOCK_VALUES: Final = 2**17
+
 
 @dataclass(frozen=True, slots=True)
 class DistanceBins:
     """Ordered bins of a feature of embeddings, by their Euclidean distance to the centroid of the reference.
 
     A single dimension of an embedding means nothing. Vectors of another model, another language or another
-    subject lie elsewhere, and so at other distances from where the reference lay.
+    subject lie elsewhere, and so at other distances from where the reference lay. The distance is Euclidean, since
+    the cosine does not see that vectors grow longer; of vectors of length 1 it tells the same.
 
     Attributes:
         centroid: mean of the reference's vectors, 1 to 4096 numbers.
         edges: as of `NumericBins`, of distances.
-        minimum: smallest distance of the reference.
-        maximum: largest distance of the reference.
+        minimum: distance below which a vector is out of range.
+        maximum: distance above which it is.
 
     Raises:
         BaselineError: as `NumericBins`, or the centroid has no or too many dimensions.
@@ -433,9 +451,17 @@ class DistanceBins:
         Returns:
             Shape (n,), NaN where a value is missing or no such vector, and how many are no such vector.
         """
-        vectors, wrong_type = vectors_of(values, len(self.centroid))
-        with np.errstate(all="ignore"):
-            return np.asarray(np.sqrt(np.square(vectors - self._centroid).sum(axis=1))), wrong_type
+        column = values if _is_table(values) else _as_list(values)
+        distances = np.empty(len(column))
+        wrong_type = 0
+        step = max(1, _BLOCK_VALUES // len(self.centroid))
+        for start in range(0, len(column), step):
+            vectors, wrong = vectors_of(column[start : start + step], len(self.centroid))
+            wrong_type += wrong
+            with np.errstate(all="ignore"):  # the squares of huge numbers are infinite
+                apart = vectors - self._centroid
+                distances[start : start + step] = np.sqrt(np.einsum("ij,ij->i", apart, apart))
+        return distances, wrong_type
 
 
 Bins: TypeAlias = NumericBins | CategoryBins | LengthBins | TimeBins | DistanceBins
@@ -484,7 +510,13 @@ def vectors_of(values: NDArray[Any] | Sequence[object], dimensions: int) -> tupl
         Shape (n, dimensions), NaN in the rows of values that are missing or no such vector, and how many are
         no such vector. A vector that holds NaN is none.
     """
-    column = list(values) if isinstance(values, np.ndarray) else _as_list(values)
+    joined = _joined(values, dimensions)
+    if joined is not None:
+        wrong = np.asarray(np.isnan(joined).any(axis=1))
+        if wrong.any():
+            joined = np.where(wrong[:, np.newaxis], np.nan, joined)
+        return joined, int(np.count_nonzero(wrong))
+    column = _as_list(values)
     vectors = np.full((len(column), dimensions), np.nan)
     wrong_type = 0
     for i, value in enumerate(column):
@@ -497,6 +529,20 @@ def vectors_of(values: NDArray[Any] | Sequence[object], dimensions: int) -> tupl
         except Exception:  # noqa: BLE001 - a value's own methods may raise anything
             wrong_type += 1
     return vectors, wrong_type
+
+
+def _joined(values: NDArray[Any] | Sequence[object], dimensions: int) -> NDArray[np.float64] | None:
+    """Join vectors that are rows of one array, or plain arrays of one length each, in one step; None for any others."""
+    if _is_table(values):
+        return _as_floats(values) if values.shape[1] == dimensions else None
+    column = _as_list(values)
+    if _types(column) != {np.ndarray} or not all(v.shape == (dimensions,) and v.dtype.kind in "fiu" for v in column):
+        return None
+    return _as_floats(np.concatenate(column)).reshape(len(column), dimensions)
+
+
+def _is_table(values: object) -> TypeGuard[NDArray[Any]]:
+    return type(values) is np.ndarray and values.ndim == 2 and values.dtype.kind in "fiu"  # noqa: PLR2004 - rows, columns
 
 
 def vector_of(value: object) -> NDArray[np.float64] | None:
@@ -623,9 +669,15 @@ def _is_null(value: Any) -> bool:  # noqa: ANN401 - any object
     return issubclass(kind, Decimal) and Decimal.is_nan(value)
 
 
+def _number_types() -> tuple[type, ...]:
+    # Where nobody has imported fractions there are none, and the import would be paid by every service.
+    fractions = sys.modules.get("fractions")
+    return (*_NUMBER_TYPES, fractions.Fraction) if fractions else _NUMBER_TYPES
+
+
 def _number(value: Any) -> float:  # noqa: ANN401 - anything, TypeError where it is no number
     # numpy's timedelta64 is a subclass of its integers.
-    if not issubclass(type(value), _NUMBER_TYPES) or issubclass(type(value), np.timedelta64):
+    if not issubclass(type(value), _number_types()) or issubclass(type(value), np.timedelta64):
         msg = "not a number"
         raise TypeError(msg)
     try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from windvane import semconv
 from windvane._ages import AGE_BOUNDS, AGE_VIOLATIONS
+from windvane._durations import MAX_ERROR_TYPES
 from windvane._universal import UniversalBins
 from windvane.declaration import DURATION_BOUNDS
 from windvane.errors import DeclarationError
@@ -23,16 +24,13 @@ if TYPE_CHECKING:
 
     from windvane.baseline import Baseline, Role
 
-__all__ = ["DEFAULT_SERIES_LIMIT", "MAX_ERROR_TYPES", "SERIES_LIMIT", "Budget", "FeatureSeries", "budget"]
+__all__ = ["DEFAULT_SERIES_LIMIT", "SERIES_LIMIT", "Budget", "FeatureSeries", "budget"]
 
 SERIES_LIMIT: Final = "WINDVANE_SERIES_LIMIT"
 """Environment variable: series that one model version may have in one process; 10,000 by default."""
 
 DEFAULT_SERIES_LIMIT: Final = 10_000
 """About 280 numeric features in deciles."""
-
-MAX_ERROR_TYPES: Final = 50
-"""Types of errors with a series of their own; any further one counts as `_OTHER`, OpenTelemetry's word for it."""
 
 _HISTOGRAM: Final = len(DURATION_BOUNDS) + 1 + 2  # buckets with the one above all bounds, sum and count
 _AGE_HISTOGRAM: Final = len(AGE_BOUNDS) + 1 + 2

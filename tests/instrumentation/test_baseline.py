@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 import warnings
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ from scipy.stats import chi2  # type: ignore[import-untyped]
 from windvane import _baseline_builder as builder
 from windvane import semconv
 from windvane._statistics import psi
-from windvane.baseline import Baseline, BaselineWarning, Feature, check_model_name, check_model_version
+from windvane.baseline import Baseline, BaselineWarning, Feature, FeatureType, check_model_name, check_model_version
 from windvane.bins import CategoryBins, DistanceBins, LengthBins, NumericBins, TimeBins
 from windvane.errors import BaselineError, DeclarationError
 
@@ -307,19 +308,115 @@ def test_a_baseline_of_embeddings_does_not_depend_on_the_chunks() -> None:
     assert made[0] == made[1] == made[2]
 
 
-VECTORS = st.lists(st.floats() | st.integers(), max_size=3)
-ANYTHING = st.one_of(st.none(), st.floats(), st.datetimes(), st.dates(), st.text(max_size=30), st.integers(), VECTORS)
+@pytest.mark.parametrize("size", [150_000, 70_000])
+def test_many_different_times_as_text_are_times(size: int) -> None:
+    """Times are told one by one, so it does not matter how many different ones there are."""
+    texts = pd.date_range("2013-01-01", periods=150_000, freq="7min").strftime("%Y-%m-%d %H:%M:%S").to_numpy(object)
+    parts = [{"at": texts[i : i + size]} for i in range(0, len(texts), size)]
+    made, notes = builder.build(["at"], lambda: parts, builder.Options(model="m", version="1"))
+    assert made.features[0].type == "time"
+    assert notes == ()
 
 
-@given(st.lists(ANYTHING, min_size=1))
-def test_every_value_has_one_bin_of_each_kind(values: list[Any]) -> None:
-    """Whatever it is; and a column counts as its parts do."""
-    for bins in (TimeBins(), LengthBins((3.0,), 1, 9), DistanceBins((0.0, 1.0), (0.5,), 0, 2)):
-        counts, _ = bins.count(values)
-        assert counts.sum() == len(values)
-        one_by_one = sum((bins.count([value])[0] for value in values), np.zeros_like(counts))
-        assert counts.tolist() == one_by_one.tolist()
-        assert len(bins.labels) == len(bins.ranges) == len(counts)
+def test_texts_most_of_which_are_times_are_times() -> None:
+    """A few that are none count as violations of the type, and a warning says so."""
+    days = [f"2013-02-{1 + i % 28:02d}" for i in range(500)]
+    with pytest.warns(BaselineWarning, match="'at' holds times, but 2 of its values are not"):
+        of = feature(built({"at": [*days, "unknown", "2013-02-30", None]}), "at")
+    assert of.type == "time"
+    assert of.violations == (1, 0, 2, 0, 0)
+    assert feature(built({"at": ["2013-02-30"] * 50}), "at").type == "string"
+    assert feature(built({"at": days}, categorical=["at"]), "at").type == "string"
+
+
+def kind_of_violation(of: Feature, value: Any) -> str | None:
+    """Tell the violation of one value, by the reference's range and categories but by none of its counting."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "missing"
+    if isinstance(of.bins, CategoryBins):
+        return violation_of_category(value, of.bins.vocabulary)
+    if isinstance(of.bins, TimeBins):
+        return None if is_time(value) else "type"
+    number = number_of(of.bins, value)
+    if number is None:
+        return "type"
+    if not of.bins.minimum <= number <= of.bins.maximum:
+        return "range"
+    return "type" if of.type in {"integer", "boolean"} and number % 1 else None
+
+
+def violation_of_category(value: Any, vocabulary: tuple[str, ...]) -> str | None:
+    """Text, booleans and whole numbers name categories."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, str | int):
+        return "type"
+    return None if str(value) in vocabulary else "category"
+
+
+def is_time(value: Any) -> bool:
+    """Times, their text, and seconds within the years that Python knows."""
+    try:
+        if isinstance(value, str):
+            datetime.fromisoformat(value)
+            return True
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return abs(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=value) - datetime.now(UTC)) > timedelta(0)
+    except (ValueError, OverflowError):
+        return False
+    return isinstance(value, datetime)
+
+
+def number_of(bins: NumericBins | LengthBins | DistanceBins, value: Any) -> float | None:
+    """What of a value is compared with the range; None where it is of another type."""
+    if isinstance(bins, DistanceBins):
+        fits = isinstance(value, list) and len(value) == len(bins.centroid) and not any(map(math.isnan, value))
+        return math.dist(value, bins.centroid) if fits else None
+    if isinstance(bins, LengthBins):
+        return len(value) if isinstance(value, str) else None
+    return value if isinstance(value, int | float) else None
+
+
+REFERENCE: dict[str, list[Any]] = {
+    "float": [i / 2 for i in range(60)],
+    "integer": list(range(60)),
+    "boolean": [True, False] * 30,
+    "string": ["a", "b", "7"] * 20,
+    "text": ["x" * i for i in range(3, 63)],
+    "time": [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=7 * i) for i in range(60)],
+    "embedding": [[math.sin(i), math.cos(i), i / 60] for i in range(60)],
+}
+ANY_VALUE = st.one_of(
+    st.none(),
+    st.floats(),
+    st.sampled_from([0.0, 0.5, 2.5, 7.0, 1e12, math.inf]),
+    st.integers(-(2**40), 2**40),
+    st.integers(0, 9),
+    st.booleans(),
+    st.sampled_from(["a", "7", "true", "True", "2024-01-01", "2024-02-30", "x" * 90]),
+    st.text(max_size=5).filter(lambda text: not text.isdigit()),
+    st.datetimes(min_value=datetime(1, 1, 3), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds the zone
+    st.lists(st.floats(-3, 3), min_size=3, max_size=3),
+    st.lists(st.floats(), max_size=4),
+)
+
+
+@pytest.mark.filterwarnings("ignore::windvane.baseline.BaselineWarning")
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(values=st.lists(ANY_VALUE, max_size=12))
+def test_violations_of_every_kind_equal_an_independent_count(values: list[Any]) -> None:
+    """Live ones against a clean reference, and a reference's own, whatever stands among its values."""
+    clean = built(REFERENCE)
+    assert [f.type for f in clean.inputs] == list(REFERENCE)
+    dirty = built({name: column + values for name, column in REFERENCE.items()})
+    for of in clean.inputs:
+        expected = Counter(kind_of_violation(of, value) for value in values)
+        assert of.bins.count(values)[1].tolist() == [expected[kind] for kind in KINDS]
+        assert not any(of.violations)
+    for of in dirty.inputs:
+        expected = Counter(kind_of_violation(of, value) for value in REFERENCE[of.name] + values)
+        assert list(of.violations) == [expected[kind] for kind in KINDS]
+        assert of.missing_share == expected["missing"] / (60 + len(values))
 
 
 def test_what_is_told_of_columns_is_kept() -> None:
@@ -334,6 +431,9 @@ def test_what_is_told_of_columns_is_kept() -> None:
         ({"x": {"units": "km"}}, "about 'x': must have any of unit, source, team"),
         ({"x": "km"}, "about 'x': must have any of unit, source, team"),
         ({"x": {"unit": ""}}, "unit: must be a non-empty text"),
+        ({"x": {"unit": 5}}, "unit: must be a non-empty text"),
+        ({"x": {"source": "x" * 257}}, "source: 257 characters, at most 256"),
+        ({"x": {"team": "\ud800"}}, "team: is no valid Unicode"),
     ]
     for wrong, message in cases:
         with pytest.raises(BaselineError, match=message):
@@ -602,16 +702,20 @@ NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
             st.lists(st.floats(allow_nan=False), min_size=5, max_size=5),
             st.lists(st.integers(), min_size=5, max_size=5),
             st.lists(st.text(st.characters(), max_size=3), min_size=5, max_size=5),
+            st.lists(st.text(max_size=300), min_size=5, max_size=5, unique=True),
+            st.lists(st.datetimes(), min_size=5, max_size=5),
+            st.lists(st.lists(st.floats(), min_size=2, max_size=2), min_size=5, max_size=5),
         ),
         min_size=1,
         max_size=3,
-    )
+    ),
+    least=st.sampled_from([1, 5]),
 )
 @pytest.mark.filterwarnings("ignore::windvane.baseline.BaselineWarning")
-def test_any_baseline_survives_its_text(columns: dict[str, list[Any]]) -> None:
+def test_any_baseline_survives_its_text(columns: dict[str, list[Any]], least: int) -> None:
     """Whatever the data holds, what is written can be read and is the same."""
     try:
-        made = built(columns, min_category_count=1)
+        made = built(columns, min_category_count=least)
     except BaselineError:
         return
     assert Baseline.from_json(made.to_json()) == made
@@ -760,8 +864,17 @@ def test_unwritable_file_is_refused(baseline: Baseline, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def small() -> str:
-    """Make the text of a small baseline."""
-    return built({"x": [1.5, 2.5, None, 3.5], "c": ["a", "a", "b", None]}, min_category_count=1).to_json()
+    """Make the text of a small baseline with every kind of feature."""
+    frame = {
+        "x": [1.5, 2.5, None, 3.5] * 5,
+        "c": ["a", "a", "b", None] * 5,
+        "n": ["x" * i for i in range(20)],
+        "t": [f"2024-01-{1 + i:02d}" for i in range(20)],
+        "e": [[float(i), 0.5] for i in range(20)],
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BaselineWarning)
+        return built(frame, about={"x": {"unit": "km", "source": "schedule", "team": "data"}}).to_json()
 
 
 JSON_VALUES = st.recursive(
@@ -833,5 +946,32 @@ def test_reading_a_baseline_imports_neither_pandas_nor_the_builder(baseline: Bas
 def test_example_of_the_documentation_is_a_baseline() -> None:
     """The file that docs/baseline-format.md prints can be loaded."""
     page = Path(__file__).parents[2].joinpath("docs", "baseline-format.md").read_text(encoding="utf-8")
-    example = Baseline.from_json(page.split("```json\n")[1].split("```")[0])
-    assert [f.name for f in example.features] == ["distance", "carrier"]
+    text = page.split("```json\n")[1].split("```")[0]
+    example = Baseline.from_json(text)
+    assert json.loads(example.to_json()) == json.loads(text)
+    kinds = {f["bins"]["kind"] for f in json.loads(text)["features"]}
+    assert kinds == {"numeric", "category", "length", "time", "distance"}
+
+
+def test_files_of_format_version_1_stay_what_they_are() -> None:
+    """A file with every field that was written once is read today, and written again byte for byte."""
+    text = Path(__file__).with_name("baselines").joinpath("version-1.json").read_text(encoding="utf-8")
+    kept = Baseline.from_json(text)
+    assert kept.to_json() == text
+    assert {f.type for f in kept.features} == set(get_args(FeatureType))
+    assert {f.role for f in kept.features} == {"input", "output", "derived"}
+    assert kept.principal_components is not None
+
+
+def test_file_of_a_newer_windvane_asks_for_an_upgrade(small: str) -> None:
+    """A kind of bins, a field or a version that is not known yet is named with what to do."""
+    for path, value in ((("features", 0, "bins", "kind"), "hexagonal"), (("features", 0, "new"), 1), (("new",), 1)):
+        with pytest.raises(BaselineError, match="upgrade windvane"):
+            Baseline.from_json(json.dumps(corrupted(json.loads(small), path, value)))
+
+
+def test_bins_of_whole_numbers_belong_to_whole_types() -> None:
+    """Bins made by hand that would count another type than the feature's are refused."""
+    for feature_type, whole in (("float", True), ("integer", False), ("boolean", False)):
+        with pytest.raises(BaselineError, match=f"feature 'x': bins.whole: must be {not whole} for a feature of type"):
+            Feature("x", "input", feature_type, NumericBins((), 0, 1, whole), (1, 0, 0), (0,) * 5)  # type: ignore[arg-type]

@@ -19,10 +19,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windvane import semconv
-from windvane.bins import CategoryBins, NumericBins, category_of, tally_categories
+from windvane.bins import (
+    Bins,
+    CategoryBins,
+    DistanceBins,
+    LengthBins,
+    NumericBins,
+    TimeBins,
+    category_of,
+    tally_categories,
+)
 from windvane.errors import BaselineError
 
 NUMERIC = NumericBins(edges=(0.0, 1.0, 10.0), minimum=-5.0, maximum=20.0)
+WHOLE = NumericBins(edges=(0.0,), minimum=-5.0, maximum=20.0, whole=True)
+LENGTH = LengthBins(edges=(3.0,), minimum=1.0, maximum=9.0)
+TIME = TimeBins()
+DISTANCE = DistanceBins(centroid=(0.0, 1.0), edges=(0.5,), minimum=0.0, maximum=2.0)
 CATEGORY = CategoryBins(vocabulary=("a", "b", "1", "True", "rare"), size=4)
 
 
@@ -96,13 +109,13 @@ class _Colour(StrEnum):
     A = "a"
 
 
-def by_label(bins: NumericBins | CategoryBins, values: object) -> dict[str, int]:
+def by_label(bins: Bins, values: object) -> dict[str, int]:
     """Count values; return the bins that are not empty."""
     counts, _ = bins.count(cast("Any", values))
     return {label: n for label, n in zip(bins.labels, counts.tolist(), strict=True) if n}
 
 
-def by_kind(bins: NumericBins | CategoryBins, values: object) -> dict[str, int]:
+def by_kind(bins: Bins, values: object) -> dict[str, int]:
     """Count values; return the violations that there are."""
     _, violations = bins.count(cast("Any", values))
     return {kind: n for kind, n in zip(semconv.VIOLATION_KIND.values, violations.tolist(), strict=True) if n}
@@ -211,6 +224,92 @@ def test_category_value_has_its_bin_and_violation(row: int) -> None:
     assert by_kind(CATEGORY, ["b", value, None, "b"]) == Counter(violation) + Counter({"missing": 1})
 
 
+@pytest.mark.parametrize(
+    ("value", "label", "kind"),
+    [
+        (3, "01", None),
+        (3.0, "01", None),
+        (True, "01", None),
+        (np.True_, "01", None),
+        (np.float32(-2), "00", None),
+        (Decimal(4), "01", None),
+        (3.5, "01", "type"),
+        (-0.5, "00", "type"),
+        (Fraction(1, 2), "01", "type"),
+        (20.5, "01", "range"),
+        (1e300, "01", "range"),
+        (math.inf, "other", "range"),
+        ("3", "other", "type"),
+        ("true", "other", "type"),
+        (None, "null", "missing"),
+    ],
+)
+def test_fraction_among_whole_numbers_is_of_another_type(value: object, label: str, kind: str | None) -> None:
+    """Integers may come as floats; a fraction counts in its bin, and as a violation of the type within the range."""
+    assert by_label(WHOLE, [value, 7]) == Counter({label: 1}) + Counter({"01": 1})
+    assert by_kind(WHOLE, [value, 7]) == ({kind: 1} if kind else {})
+    if isinstance(value, float):
+        assert by_kind(WHOLE, np.array([value, 7])) == ({kind: 1} if kind else {})
+
+
+NEW_YEAR = datetime(2024, 1, 1, 13, tzinfo=UTC)  # a Monday
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        (NEW_YEAR, "t02"),
+        (NEW_YEAR.replace(tzinfo=None), "t02"),
+        (NEW_YEAR.date(), "t00"),
+        (np.datetime64("2024-01-01T13"), "t02"),
+        (pd.Timestamp(NEW_YEAR).tz_convert("Asia/Tokyo"), "t02"),
+        ("2024-01-01T22:00:00+09:00", "t02"),
+        (NEW_YEAR.timestamp(), "t02"),
+        (int(NEW_YEAR.timestamp()), "t02"),
+        ("0001-01-01", "t00"),
+        ("9999-12-31T23:59:59", "t19"),
+        (NEW_YEAR.timestamp() * 1e3, "other"),
+        (np.datetime64("20000-01-01"), "other"),
+        (math.inf, "other"),
+        (True, "other"),
+        ("13:00", "other"),
+        ("tomorrow", "other"),
+        (np.timedelta64(1, "s"), "other"),
+        (pd.NaT, "null"),
+        (math.nan, "null"),
+    ],
+)
+def test_time_has_its_part_of_the_week(value: object, label: str) -> None:
+    """Times of every kind are counted in UTC; milliseconds, and what is no time, are violations of the type."""
+    assert by_label(TIME, [value, NEW_YEAR]) == Counter({label: 1}) + Counter({"t02": 1})
+    assert by_kind(TIME, [value, NEW_YEAR]) == {"other": {"type": 1}, "null": {"missing": 1}}.get(label, {})
+
+
+@pytest.mark.parametrize("dimensions", [1, 7, 4096])
+def test_distances_equal_an_independent_computation(dimensions: int) -> None:
+    """In any form, of any number type and however many at once, they are those that numpy's norm gives."""
+    vectors = np.random.default_rng(dimensions).normal(size=(100, dimensions)).astype(np.float32)
+    bins = DistanceBins(tuple(np.linspace(-1, 1, dimensions).tolist()), (1.0,), 0.0, 9.0)
+    expected = np.linalg.norm(vectors.astype(np.float64) - np.linspace(-1, 1, dimensions), axis=1)
+    column = np.empty(100, dtype=object)
+    column[:] = list(vectors)
+    for values in (vectors, column, list(vectors), vectors.tolist(), [*vectors[:50], *vectors[50:].astype(np.float64)]):
+        distances, wrong_type = bins.distances(values)
+        assert distances == pytest.approx(expected, rel=1e-12)
+        assert wrong_type == 0
+        assert bins.distances(values[:1])[0] == pytest.approx(expected[:1], rel=1e-12)
+
+
+def test_vectors_that_do_not_fit_are_of_another_type_in_every_form() -> None:
+    """Another number of dimensions and NaN are told in an array of vectors as one by one."""
+    table = np.array([[0.0, 1.0], [np.nan, 1.0], [0.0, 9.0]])
+    for values in (table, list(table), table.tolist()):
+        assert by_kind(DISTANCE, values) == {"type": 1, "range": 1}
+        assert by_label(DISTANCE, values) == {"00": 1, "01": 1, "other": 1}
+    for values in (np.ones((3, 5)), list(np.ones((3, 5))), np.ones((3, 2), dtype=bool), np.ones((3, 2, 1))):
+        assert by_kind(DISTANCE, values) == {"type": 3}
+
+
 @pytest.mark.parametrize("bins", [NUMERIC, CATEGORY])
 def test_what_is_no_column_is_one_value_of_the_wrong_type(bins: NumericBins | CategoryBins) -> None:
     """Something that cannot be listed counts as one violation of the type."""
@@ -309,18 +408,22 @@ VALUES = st.one_of(
     st.complex_numbers(),
     st.builds(_Row, st.integers(0, len(NUMERIC_TABLE + CATEGORY_TABLE) - 1)),
     st.lists(st.integers(), max_size=2),
+    st.lists(st.floats(), min_size=2, max_size=2).map(np.array),
+    st.datetimes(),
+    st.dates().map(str),
 )
 
 
-@pytest.mark.parametrize("bins", [NUMERIC, CATEGORY])
+@pytest.mark.parametrize("bins", [NUMERIC, WHOLE, CATEGORY, LENGTH, TIME, DISTANCE])
 @given(parts=st.lists(st.lists(VALUES, max_size=6), max_size=4))
-def test_counts_merge_over_any_split(bins: NumericBins | CategoryBins, parts: list[list[object]]) -> None:
+def test_counts_merge_over_any_split(bins: Bins, parts: list[list[object]]) -> None:
     """Counts of the parts sum to the counts of the whole, and every value is counted once."""
     parts = [[value.value if type(value) is _Row else value for value in part] for part in parts]
     whole = [value for part in parts for value in part]
     counts, violations = bins.count(whole)
     assert counts.sum() == len(whole)
     assert violations.sum() <= len(whole)
+    assert len(bins.labels) == len(bins.ranges) == len(counts)
     for column in (parts, [[value] for value in whole]):
         split = [bins.count(part) for part in column]
         assert sum((c for c, _ in split), np.zeros_like(counts)).tolist() == counts.tolist()
@@ -390,8 +493,18 @@ def test_unusable_category_bins_are_refused(vocabulary: tuple[str, ...], size: i
         CategoryBins(vocabulary=vocabulary, size=size)
 
 
-@pytest.mark.parametrize("bins", [NUMERIC, CATEGORY])
-def test_bins_are_values(bins: NumericBins | CategoryBins) -> None:
+@pytest.mark.parametrize(
+    ("centroid", "says"),
+    [((), "1 to 4096"), ((0.0,) * 4097, "1 to 4096"), ((math.nan,), "finite"), ((0.0, math.inf), "finite")],
+)
+def test_unusable_centroid_is_refused(centroid: tuple[float, ...], says: str) -> None:
+    """A centroid has 1 to 4096 finite coordinates."""
+    with pytest.raises(BaselineError, match=f"^centroid: .*{says}"):
+        DistanceBins(centroid, (), 0.0, 1.0)
+
+
+@pytest.mark.parametrize("bins", [NUMERIC, WHOLE, CATEGORY, LENGTH, TIME, DISTANCE])
+def test_bins_are_values(bins: Bins) -> None:
     """Bins can be compared, hashed and pickled, and a copy counts alike."""
     copy = pickle.loads(pickle.dumps(bins))  # noqa: S301 - our own bytes
     assert copy == bins

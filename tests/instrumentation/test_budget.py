@@ -15,7 +15,8 @@ from receivers import attributes_of
 
 import windvane
 from windvane import semconv
-from windvane.budget import MAX_ERROR_TYPES, SERIES_LIMIT, budget
+from windvane._durations import MAX_ERROR_TYPES
+from windvane.budget import SERIES_LIMIT, budget
 from windvane.cli.budget import command
 
 if TYPE_CHECKING:

@@ -328,7 +328,7 @@ def test_files_with_other_columns_are_refused(tmp_path: Path) -> None:
     ):
         (tmp_path / name).write_text(text)
     baseline, _ = build_baseline(DataFiles([tmp_path / "1.csv", tmp_path / "2.csv"]), OPTIONS)
-    assert feature(baseline, "a").bins == NumericBins((), 1.0, 1.0)
+    assert feature(baseline, "a").bins == NumericBins((), 1.0, 1.0, whole=True)
     with pytest.raises(BaselineError, match=r"3\.csv: has no column 'b'"):
         DataFiles([tmp_path / "1.csv", tmp_path / "3.csv"])
     with pytest.raises(BaselineError, match=r"1\.csv: has no column 'c'"):

@@ -209,6 +209,9 @@ def _table(baseline: Baseline) -> Table:
     importances = any(feature.importance is not None for feature in baseline.features)
     if importances:
         table.add_column("importance", justify="right")
+    units = any(feature.unit for feature in baseline.features)
+    if units:
+        table.add_column("unit")
     sources = any(feature.source or feature.team for feature in baseline.features)
     if sources:
         table.add_column("source", overflow="fold")
@@ -225,6 +228,8 @@ def _table(baseline: Baseline) -> Table:
         ]
         if importances:
             cells.append("" if feature.importance is None else f"{feature.importance:.1%}")
+        if units:
+            cells.append(_printable(feature.unit or ""))
         if sources:
             owner = f"({feature.team})" if feature.team else ""
             cells.append(_printable(f"{feature.source or ''} {owner}".strip()))
@@ -235,8 +240,7 @@ def _table(baseline: Baseline) -> Table:
 def _values(feature: Feature) -> str:
     """Write a feature's range, or its most frequent categories."""
     if isinstance(feature.bins, NumericBins):
-        values = f"{feature.bins.minimum:.6g} to {feature.bins.maximum:.6g}"
-        return f"{values} {_printable(feature.unit)}" if feature.unit else values
+        return f"{feature.bins.minimum:.6g} to {feature.bins.maximum:.6g}"
     if isinstance(feature.bins, LengthBins):
         return f"{feature.bins.minimum:.6g} to {feature.bins.maximum:.6g} characters"
     if isinstance(feature.bins, DistanceBins):
