@@ -142,6 +142,18 @@ def logger_provider() -> object:
     return None if logs is None else logs.get_logger_provider()
 
 
+def host_has_logger_provider() -> bool:
+    """Whether somebody has set the global logger provider.
+
+    Raises:
+        ImportError: OpenTelemetry's logs are no more where they were.
+    """
+    from opentelemetry._logs import get_logger_provider  # noqa: PLC0415 - a private name may go away
+    from opentelemetry._logs._internal import ProxyLoggerProvider  # noqa: PLC0415
+
+    return not isinstance(get_logger_provider(), ProxyLoggerProvider)
+
+
 def make_logger_provider(protocol: str) -> LoggerProvider | None:
     """Make a provider that sends through OTLP, and make it the global one; None where there is one already.
 
@@ -149,9 +161,8 @@ def make_logger_provider(protocol: str) -> LoggerProvider | None:
         ImportError: the extra `otlp` is not installed, or the SDK's logs are no more where they were.
     """
     from opentelemetry._logs import set_logger_provider  # noqa: PLC0415 - a private name may go away
-    from opentelemetry._logs._internal import ProxyLoggerProvider  # noqa: PLC0415
 
-    if not isinstance(logger_provider(), ProxyLoggerProvider):
+    if host_has_logger_provider():
         return None
     from opentelemetry.sdk._logs import LoggerProvider  # noqa: PLC0415 - the SDK is an extra
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor  # noqa: PLC0415

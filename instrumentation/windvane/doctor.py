@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from opentelemetry import metrics, trace
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 
-from windvane import _runtime, semconv
+from windvane import _events, _runtime, semconv
 from windvane._export import protocol_of
 from windvane._probe import STEP_SECONDS, Answer, Target, UnusableEndpointError, export_nothing, is_reachable, resolve
 from windvane.declaration import DURATION_BOUNDS, did_you_mean
@@ -698,6 +698,8 @@ def _import(import_target: str) -> Iterator[Check]:
     for one in counters:
         yield from _model(one)
     yield from _providers()
+    if any(one.declaration.events is not None for one in counters):
+        yield _logger_provider()
 
 
 def _import_failure(module_name: str, error: BaseException) -> Check:
@@ -816,6 +818,17 @@ def _providers() -> Iterator[Check]:
                 "its resource has no service.instance.id: two processes write the same series of the service's metrics",
                 "make the resource with Resource.create(...), which adds one",
             )
+
+
+def _logger_provider() -> Check:
+    if _events.host_has_logger_provider():
+        return Check("logger provider", "ok", _type_name(_events.logger_provider()))
+    return Check(
+        "logger provider",
+        "warning",
+        "prediction events are declared, and the import set no global logger provider: none leaves",
+        "call windvane.configure() at start, or have the service set up OpenTelemetry's logs",
+    )
 
 
 def _type_name(value: object) -> str:

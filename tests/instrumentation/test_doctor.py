@@ -481,6 +481,8 @@ def test_a_problem_ends_in_one_and_its_advice_is_printed() -> None:
 
 # --- Models ---------------------------------------------------------------------------------------
 
+EVENTFUL = "import windvane\nwindvane.Model('m', version='1', events=windvane.PredictionEvents(ratio=1))\n"
+
 SERVICE = """
 import numpy as np
 import windvane
@@ -544,6 +546,19 @@ def test_the_number_of_series_is_what_is_exported(tmp_path: Path, otlp: OtlpRece
                     series.update((metric.name, attributes, part) for part in parts)
     assert checks["model flights 3"]["found"] == f"{len(series)} series per process"
     assert not any(name.startswith("model bare") for name in checks)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [(EVENTFUL, "warning"), (f"{EVENTFUL}windvane.configure()\n", "ok"), (SERVICE, None)],
+    ids=["unconfigured", "configured", "without-events"],
+)
+def test_events_that_nothing_would_send_are_a_warning(
+    tmp_path: Path, otlp: OtlpReceiver, code: str, status: str | None
+) -> None:
+    """A model with prediction events needs a logger provider, which `configure()` makes."""
+    checks = service(tmp_path, code, "myservice.app", otlp.endpoint)
+    assert checks.get("logger provider", {}).get("status") == status
 
 
 @pytest.mark.parametrize(
