@@ -48,6 +48,7 @@ VERMILLION: Final = "#D55E00"
 SKY: Final = "#56B4E9"
 PURPLE: Final = "#CC79A7"
 YELLOW: Final = "#F0E442"
+BROWN: Final = "#8C564B"
 GREY: Final = "#8E8E8E"
 
 _DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}

@@ -10,7 +10,7 @@ from windvane.baseline import Baseline
 from windvane.configuration import configure
 from windvane.declaration import Objectives, Owner
 from windvane.errors import BaselineError, DeclarationError, StackError, WindvaneError
-from windvane.events import PredictionEvents
+from windvane.events import PredictionEvents, ProfileEvents
 from windvane.model import Model
 from windvane.prediction import Prediction
 
@@ -23,6 +23,7 @@ __all__ = [
     "Owner",
     "Prediction",
     "PredictionEvents",
+    "ProfileEvents",
     "StackError",
     "WindvaneError",
     "__version__",

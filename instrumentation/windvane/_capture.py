@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from windvane.baseline import Feature
 
-__all__ = ["Capture", "Snapshot", "UnsupportedError"]
+__all__ = ["Capture", "Column", "Snapshot", "UnsupportedError", "bytes_of"]
 
 Column: TypeAlias = "NDArray[Any] | Sequence[object]"
 
@@ -47,12 +47,32 @@ _FIELD_LISTS: Final = ("__dataclass_fields__", "__pydantic_fields__", "__attrs_a
 _ABSENT: Final = object()
 _MAX_SPARSE_CELLS: Final = 10_000_000
 """Larger sparse matrices are not read: the worker makes dense columns of them."""
+_VALUE_BYTES: Final = 32
+"""A number and its place in a tuple."""
+_PLAIN: Final = frozenset(map(id, (float, int, bool, type(None))))
+"""The types of values that are counted in full by `_VALUE_BYTES`, by id: the hash of a type may be the caller's."""
+_SAMPLED_VALUES: Final = 100
+"""Values of an array of objects that are looked at for how large they are."""
 _PROBABILITY_TOLERANCE: Final = 0.005
 """By how much the probabilities of a row may miss 1: half precision, and three decimals, do."""
 
 
 class UnsupportedError(TypeError):
     """The value is of a shape that windvane cannot read; only its type is named, never its content."""
+
+
+def bytes_of(values: Column) -> int:
+    """Estimate what a row or a column holds; what objects refer to is not followed."""
+    if isinstance(values, np.ndarray):
+        if values.dtype.hasobject and values.size:
+            sample = values.reshape(-1)[:: values.size // _SAMPLED_VALUES + 1].tolist()
+            return bytes_of(sample) * values.size // len(sample)
+        return values.nbytes
+    # Numbers are the usual case, and are told from what may be large, such as texts, all at once.
+    size = len(values) * _VALUE_BYTES
+    if _PLAIN.issuperset(map(id, map(type, values))):
+        return size
+    return size + sum([sys.getsizeof(value) for value in values if id(type(value)) not in _PLAIN])
 
 
 class Capture:

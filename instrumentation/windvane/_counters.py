@@ -14,6 +14,7 @@ from windvane import semconv
 from windvane._ages import AGE_VIOLATIONS, Ages
 from windvane._durations import MAX_ERROR_TYPES, Durations, HistogramValue
 from windvane._events import Emitter
+from windvane._profiler import Profiler
 from windvane._universal import UniversalBins
 from windvane.bins import no_violations, numbers_of
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from windvane._capture import Column
     from windvane.baseline import Baseline, Feature, Role
     from windvane.declaration import Objectives, Owner
-    from windvane.events import PredictionEvents
+    from windvane.events import PredictionEvents, ProfileEvents
 
-__all__ = ["Declaration", "ModelCounters", "Stream", "Totals"]
+__all__ = ["Declaration", "ModelCounters", "Point", "Stream", "Totals"]
 
 Point: TypeAlias = tuple[dict[str, Any], int | float | HistogramValue]
 Stream: TypeAlias = tuple[semconv.Metric, list[Point]]
@@ -54,6 +55,7 @@ class Declaration(NamedTuple):
     event_times: Mapping[str, str]
     events: PredictionEvents | None
     exception_messages: bool
+    profiles: ProfileEvents | None
 
 
 class Totals(NamedTuple):
@@ -110,12 +112,13 @@ class ModelCounters:
         """Start from zero.
 
         Raises:
-            DeclarationError: an event cannot be made as declared, or the series limit cannot be read.
+            DeclarationError: an event cannot be made as declared, profiles lack their extra, or the series limit
+                cannot be read.
         """
         from windvane.budget import budget  # noqa: PLC0415 - `import windvane` is to stay light
 
         self.declaration = declaration
-        name, version, variant, baseline, _, _, features, event_times, events, _ = declaration
+        name, version, variant, baseline, _, _, features, event_times, events, _, profiles = declaration
         self.model = {semconv.MODEL_NAME.name: name, semconv.MODEL_VERSION.name: version}
         self.labels = {**self.model, **({semconv.MODEL_VARIANT.name: variant} if variant else {})}
         self.span_name = f"predict {name}"
@@ -132,6 +135,10 @@ class ModelCounters:
         if events is not None:
             names = [counter.feature.name for counter in self._inputs]
             self.emitter = Emitter(events, self.labels, names, output.name if output else None)
+        self.profiler = None
+        if profiles is not None:
+            names = [counter.feature.name for counter in self._inputs]
+            self.profiler = Profiler(profiles, self.model, names, output.name if output else None)
         self._components = baseline.principal_components if baseline else None
         self._component_inputs = frozenset(self._components.inputs if self._components else ())
         aged: defaultdict[str, list[str]] = defaultdict(list)
@@ -160,6 +167,8 @@ class ModelCounters:
         self.faults = 0  # failures of windvane's own, counted where no function can be called for fear of another
         self._rows = 0
         self._unexpected = 0
+        if self.profiler is not None:
+            self.profiler.reset()
         for ages in self._ages:
             ages.reset()
         self._durations: dict[str | None, Durations] = {None: Durations()}
@@ -203,6 +212,8 @@ class ModelCounters:
 
         The derived feature is counted where all columns that it is made of could be.
         """
+        if self.profiler is not None:
+            columns = self.profiler.inputs(columns)
         unread = 0
         numbers: dict[str, NDArray[np.float64]] = {}
         for counter, column in zip(self._inputs, columns, strict=True):
@@ -223,6 +234,8 @@ class ModelCounters:
     def observe_output(self, column: Column) -> None:
         """Count a column of outputs."""
         if self._output is not None:
+            if self.profiler is not None:
+                self.profiler.output(column)
             self._observe(self._output, column)
 
     def observe_unexpected(self, values: int) -> bool:

@@ -23,6 +23,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach,
 from opentelemetry.trace import NonRecordingSpan, Span, StatusCode, set_span_in_context
 
 from windvane import semconv
+from windvane._export import protocol_of
 from windvane._version import __version__
 from windvane.bins import _is_null, _plain
 from windvane.declaration import did_you_mean
@@ -154,27 +155,42 @@ def host_has_logger_provider() -> bool:
     return not isinstance(get_logger_provider(), ProxyLoggerProvider)
 
 
-def make_logger_provider(protocol: str) -> LoggerProvider | None:
-    """Make a provider that sends through OTLP, and make it the global one; None where there is one already.
+def make_logger_provider() -> LoggerProvider | None:
+    """Make a provider that sends through OTLP, and make it the global one.
+
+    Returns:
+        None where there is one already, or the standard `OTEL_*` variables say that no logs leave.
 
     Raises:
         ImportError: the extra `otlp` is not installed, or the SDK's logs are no more where they were.
+        ValueError: the protocol is unknown.
     """
     from opentelemetry._logs import set_logger_provider  # noqa: PLC0415 - a private name may go away
 
     if host_has_logger_provider():
         return None
+    exporter = make_log_exporter()
+    if exporter is None:
+        return None
     from opentelemetry.sdk._logs import LoggerProvider  # noqa: PLC0415 - the SDK is an extra
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor  # noqa: PLC0415
 
     provider = LoggerProvider(shutdown_on_exit=False)
-    provider.add_log_record_processor(BatchLogRecordProcessor(_make_exporter(protocol)))
+    provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
     set_logger_provider(provider)
     return provider
 
 
-def _make_exporter(protocol: str) -> LogRecordExporter:
-    if protocol == "grpc":
+def make_log_exporter() -> LogRecordExporter | None:
+    """Make the OTLP log exporter that the standard `OTEL_*` variables describe, None where they say none.
+
+    Raises:
+        ImportError: the extra `otlp` is not installed, or the exporter is no more where it was.
+        ValueError: the protocol is unknown.
+    """
+    if os.environ.get("OTEL_LOGS_EXPORTER", "otlp").strip().lower() != "otlp":
+        return None
+    if protocol_of("LOGS") == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc._log_exporter import (  # noqa: PLC0415 - an extra
             OTLPLogExporter as GrpcExporter,
         )

@@ -8,6 +8,7 @@ OTLP exporter as they are. The host's meter provider is not touched.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from windvane._counters import Stream
 
-__all__ = ["Exporter", "make_metric_exporter", "protocol_of"]
+__all__ = ["Exporter", "host_has_sdk_metrics", "importing", "make_metric_exporter", "protocol_of"]
 
 _logger = logging.getLogger("windvane")
 
@@ -42,6 +43,16 @@ _INSTANCE_ID: Final = "service.instance.id"
 
 _BATCH_SIZE: Final = 4000
 """Data points per message: at about 200 bytes each well below the 4 MiB at which gRPC messages end."""
+
+
+importing: Final = threading.RLock()
+"""Held while a thread of windvane's imports: in a child that is forked meanwhile the module stays locked for ever."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release)
+
+_IMPORTED_LATE: Final = ("netrc", "encodings.idna")
+"""What an HTTP client imports with its first request."""
 
 
 class Exporter:
@@ -153,38 +164,44 @@ class Exporter:
             self.exports["" if result.name == "SUCCESS" else "export_failed"] += 1
 
     def _make_exporter(self) -> MetricExporter | None:
-        if not _host_has_sdk_metrics():
+        if not host_has_sdk_metrics():
             return None
         try:
-            return make_metric_exporter()
+            with importing:
+                for module in _IMPORTED_LATE:
+                    importlib.import_module(module)
+                return make_metric_exporter()
         except Exception:
             if not self._failed:
                 self._failed = True
                 _logger.exception("distributions cannot be exported")
             return None
 
-    def _own_resource(self) -> Resource:
+    def resource(self) -> Resource:
         """The host's resource, with an instance id of this process alone.
 
         Two processes under one instance id would write the same series; SDKs before 1.45 set none.
         """
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - the SDK is an extra
 
-        resource = _host_resource() or Resource.create()
-        if resource.attributes.get(_INSTANCE_ID) in (None, self._parents_instance):
-            resource = resource.merge(Resource({_INSTANCE_ID: str(uuid.uuid4())}))
-        return resource
+        with self._condition:
+            if self._resource is None:
+                resource = _host_resource() or Resource.create()
+                if resource.attributes.get(_INSTANCE_ID) in (None, self._parents_instance):
+                    resource = resource.merge(Resource({_INSTANCE_ID: str(uuid.uuid4())}))
+                self._resource = resource
+            return self._resource
 
     def _metrics_data(self) -> MetricsData:
-        from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics  # noqa: PLC0415
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
+        with importing:
+            from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics  # noqa: PLC0415
+            from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: PLC0415
 
-        if self._resource is None:
-            self._resource = self._own_resource()
+        resource = self.resource()
         scope = InstrumentationScope(semconv.SCOPE_NAME, semconv.VERSION, semconv.SCHEMA_URL)
         streams = _joined(self._read(), time.time_ns())
         return MetricsData(
-            [ResourceMetrics(self._resource, [ScopeMetrics(scope, streams, semconv.SCHEMA_URL)], semconv.SCHEMA_URL)]
+            [ResourceMetrics(resource, [ScopeMetrics(scope, streams, semconv.SCHEMA_URL)], semconv.SCHEMA_URL)]
         )
 
 
@@ -226,7 +243,7 @@ def protocol_of(signal: str) -> str:
     return "http/protobuf"
 
 
-def _host_has_sdk_metrics() -> bool:
+def host_has_sdk_metrics() -> bool:
     """Whether the global meter provider is the SDK's; asking must not import the SDK."""
     sdk = sys.modules.get("opentelemetry.sdk.metrics")
     return sdk is not None and isinstance(metrics.get_meter_provider(), sdk.MeterProvider)

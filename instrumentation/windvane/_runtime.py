@@ -15,15 +15,17 @@ from opentelemetry import metrics, trace
 
 from windvane import _events, semconv
 from windvane._export import Exporter
-from windvane._worker import Worker
+from windvane._profile_sender import ProfileSender
+from windvane._worker import Worker, lost
 from windvane.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections import Counter
+    from collections.abc import Callable, Iterator
 
-    from windvane._counters import ModelCounters, Stream
+    from windvane._counters import ModelCounters, Point, Stream
 
-__all__ = ["exporter", "flush", "flush_on_sigterm", "models", "register", "shut_down", "worker"]
+__all__ = ["exporter", "flush", "flush_on_sigterm", "models", "profile_sender", "register", "shut_down", "worker"]
 
 _SHUTDOWN_SECONDS: Final = 5.0
 _FINALIZER_PRIORITY: Final = 10
@@ -41,17 +43,34 @@ def _streams() -> Iterator[tuple[int, Stream]]:
             yield counters.start_time_ns, stream
     yield _start_time_ns, (semconv.QUEUE_SIZE, [({}, worker.queued_rows)])
     yield _start_time_ns, (semconv.WORKER_LAG, [({}, worker.lag)])
-    yield (
-        _start_time_ns,
-        (
-            semconv.EXPORTS,
-            [({semconv.ERROR_TYPE.name: error} if error else {}, n) for error, n in exporter.exports.items()],
-        ),
-    )
+    yield _start_time_ns, (semconv.EXPORTS, _by_error(exporter.exports))
+    if any(counters.profiler is not None for counters in models()):
+        yield _start_time_ns, (semconv.PROFILE_EXPORTS, _by_error(profile_sender.exports))
+        yield _start_time_ns, (semconv.PROFILE_QUEUE_SIZE, [({}, profile_sender.queued_bytes)])
 
 
-worker: Final = Worker()
+def _by_error(numbers: Counter[str]) -> list[Point]:
+    return [({semconv.ERROR_TYPE.name: error} if error else {}, n) for error, n in numbers.items()]
+
+
+def _send_profiles(rest: Callable[[], None] = lambda: None, *, close: bool = False) -> None:
+    """Hand the profiles whose window is over, or all, to the sender."""
+    for counters in models():
+        if counters.profiler is None:
+            continue
+        try:
+            chunks, failed = counters.profiler.take(rest, close=close)
+            if chunks:
+                profile_sender.submit(counters, chunks)
+            if failed:
+                lost(counters, "profile_failed", failed)
+        except Exception:  # noqa: BLE001 - one model must not take the others with it
+            counters.faults += 1
+
+
+worker: Final = Worker(_send_profiles)
 exporter: Final = Exporter(_streams, lambda: any(not counters.shown for counters in list(_models.values())))
+profile_sender: Final = ProfileSender(exporter.resource)
 
 
 def register(counters: ModelCounters) -> ModelCounters:
@@ -104,6 +123,7 @@ def flush(timeout: float = 5.0) -> bool:
     """
     deadline = time.monotonic() + timeout
     drained = worker.drain(timeout)
+    _send_profiles(close=True)
     results: list[bool] = []
     # The SDK's own flush ignores its timeout while an exporter retries, so it runs where it can be left behind.
     thread = threading.Thread(
@@ -111,8 +131,9 @@ def flush(timeout: float = 5.0) -> bool:
     )
     thread.start()
     exported = exporter.flush(max(0.0, deadline - time.monotonic()))
+    profiled = profile_sender.flush(max(0.0, deadline - time.monotonic()))
     thread.join(max(0.0, deadline - time.monotonic()))
-    return drained and exported and results == [True]
+    return drained and exported and profiled and results == [True]
 
 
 def _flush_providers(timeout: float) -> bool:
@@ -162,7 +183,10 @@ def shut_down() -> None:
     if _models:
         deadline = time.monotonic() + _SHUTDOWN_SECONDS
         worker.drain(_SHUTDOWN_SECONDS)
+        _send_profiles(close=True)
+        profile_sender.stop(0)  # both end at once
         exporter.stop(max(0.0, deadline - time.monotonic()))
+        profile_sender.stop(max(0.0, deadline - time.monotonic()))
 
 
 def _shut_down_with_multiprocessing() -> None:
@@ -178,6 +202,7 @@ def _after_fork_in_child() -> None:
     _start_time_ns = time.time_ns()
     worker.reset()
     exporter.reset_after_fork()
+    profile_sender.reset()
     for counters in _models.values():
         counters.reset()
     if _models:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import sys
 import threading
 import time
 from collections import defaultdict, deque
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from windvane import _events, semconv
+from windvane._capture import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,19 +35,13 @@ CPU_SHARE: Final = 0.5
 """Share of one core that the worker takes at most; the queue overflows where that is not enough."""
 
 _CALL_BYTES: Final = 700
-_VALUE_BYTES: Final = 32
-"""A number and its place in a tuple."""
 _CELL_BYTES: Final = 8
 """A number in an array."""
 
-_PLAIN: Final = frozenset(map(id, (float, int, bool, type(None))))
-"""The types of values that are counted in full by `_VALUE_BYTES`, by id: the hash of a type may be the caller's."""
 _ROWS_PER_MEASUREMENT: Final = 16
 """Of single rows one in so many is measured, and taken for those that follow."""
 _SAMPLED_ROWS: Final = 8
 """Rows of a call that are looked at for values that are no numbers."""
-_SAMPLED_VALUES: Final = 100
-"""As above, of an array of objects."""
 
 _SLICE: Final = 0.0001
 """Seconds of CPU that the worker takes before it rests: about as long a call may have to wait for the interpreter."""
@@ -63,8 +58,14 @@ _logger = logging.getLogger("windvane")
 class Worker:
     """Empties the queue in a daemon thread, which the first record starts."""
 
-    def __init__(self) -> None:
-        """Make an empty queue; no thread yet."""
+    def __init__(self, before_batch: Callable[[Callable[[], None]], None]) -> None:
+        """Make an empty queue; no thread yet.
+
+        Args:
+            before_batch: called in the thread before each batch, and several times a second where there is none; it
+                gets what it is to call now and then, which may sleep.
+        """
+        self._before_batch = before_batch
         self.reset()
 
     def reset(self) -> None:
@@ -139,6 +140,8 @@ class Worker:
                 calls, self._queue = self._queue, deque()
                 size = self._held_bytes  # of these calls alone: the last ones are counted
                 self._busy = bool(calls)
+            with contextlib.suppress(Exception):  # it counts its own faults
+                self._before_batch(self._rest)
             if calls:
                 self.lag = time.monotonic() - calls[0].queued_at
                 try:
@@ -173,7 +176,7 @@ def lost(counters: ModelCounters, reason: str, records: int = 1) -> None:
 def _held_bytes(call: Prediction) -> int:
     """Estimate what a call holds, a number of the caller's included; values within frames count as numbers."""
     output = call.captured_output
-    size = _CALL_BYTES if output is None or type(output) is tuple else _CALL_BYTES + _values_bytes(output)
+    size = _CALL_BYTES if output is None or type(output) is tuple else _CALL_BYTES + bytes_of(output)
     if call.snapshot is None or call.snapshot[1] is None:
         return size
     kind, content, rows = call.snapshot[:3]
@@ -183,28 +186,15 @@ def _held_bytes(call: Prediction) -> int:
             # Looking at each value of each row would cost as much as the snapshot itself.
             if capture.unmeasured_rows == 0:
                 capture.unmeasured_rows = _ROWS_PER_MEASUREMENT
-                capture.row_bytes = _values_bytes(content[0])
+                capture.row_bytes = bytes_of(content[0])
             capture.unmeasured_rows -= 1
             return size + capture.row_bytes
         sample = content[:: rows // _SAMPLED_ROWS + 1]
-        return size + sum(map(_values_bytes, sample)) * rows // max(1, len(sample))
+        return size + sum(map(bytes_of, sample)) * rows // max(1, len(sample))
     if kind == "array":
-        return size + _values_bytes(content)
+        return size + bytes_of(content)
     columns = len(content[0]) if kind == "named" else capture.row_values
     return size + rows * columns * _CELL_BYTES
-
-
-def _values_bytes(values: Column) -> int:
-    if isinstance(values, np.ndarray):
-        if values.dtype.hasobject and values.size:
-            sample = values.reshape(-1)[:: values.size // _SAMPLED_VALUES + 1].tolist()
-            return _values_bytes(sample) * values.size // len(sample)
-        return values.nbytes
-    # Numbers are the usual case, and are told from what may be large, such as texts, all at once.
-    size = len(values) * _VALUE_BYTES
-    if _PLAIN.issuperset(map(id, map(type, values))):
-        return size
-    return size + sum([sys.getsizeof(value) for value in values if id(type(value)) not in _PLAIN])
 
 
 def _count_durations(counters: ModelCounters, calls: Iterable[Prediction]) -> None:

@@ -83,11 +83,8 @@ def _make_meter_provider() -> None:
 
 
 def _make_logger_provider() -> None:
-    if os.environ.get("OTEL_LOGS_EXPORTER", "otlp").strip().lower() != "otlp":
-        return
-    protocol = protocol_of("LOGS")
     try:
-        provider = _events.make_logger_provider(protocol)
+        provider = _events.make_logger_provider()
     except ImportError as error:
         # Traces and metrics, which are stable, must not depend on what is not.
         _logger.warning("events cannot be exported, since OpenTelemetry's logs are not there: %s", error)

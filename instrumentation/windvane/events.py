@@ -1,4 +1,4 @@
-"""What a user declares about prediction events: of how many calls they tell, and which values they carry."""
+"""What a user declares about events: of how many calls they tell, which values they carry, how profiles are cut."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from windvane.errors import DeclarationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["HASH_KEY", "MAX_EVENT_ROWS", "MIN_HASH_KEY_LENGTH", "PredictionEvents"]
+__all__ = ["HASH_KEY", "MAX_EVENT_ROWS", "MIN_HASH_KEY_LENGTH", "PredictionEvents", "ProfileEvents"]
 
 HASH_KEY: Final = "WINDVANE_HASH_KEY"
 """Environment variable: the key of the digests that stand in place of `hashed` values."""
 
 MIN_HASH_KEY_LENGTH: Final = 32
 """Characters that the key must have: `openssl rand -hex 32` gives 64."""
+
+_DAY: Final = 86_400
 
 MAX_EVENT_ROWS: Final = 10
 """Rows of one call that get an event; of more rows as many, spread evenly, and the first is among them."""
@@ -62,6 +64,52 @@ class PredictionEvents:
             if name in names[:position]:
                 msg = f"PredictionEvents: {name!r} stands twice; a value leaves as it is, or hashed"
                 raise DeclarationError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileEvents:
+    """Sends a profile of the inputs and the output for each window of time (OTLP log records named `ml.profile`).
+
+    A profile holds counts, types, moments, quantiles, distinct values and frequent items of each column, in the
+    format of whylogs; those of all processes merge. It needs the extra `profiles`.
+
+    **It carries values**: its sketch of quantiles holds up to about 3,000 of a column's numbers in a window as
+    they are (in no order, without what stood beside them), and frequent items are values themselves.
+
+    Args:
+        window: seconds that a profile spans; it begins at a multiple of them since 1970. A divisor of a day.
+        frequent_items: whether frequent integers, booleans and texts leave.
+        frequent_items_minimum: how often a value must have come in a window of one process to leave as a frequent
+            item (k-anonymity, if a value that comes so often stands for so many people).
+
+    Raises:
+        DeclarationError: the window is no divisor of a day, or the minimum no positive number.
+
+    Example:
+        >>> import windvane
+        >>> profiles = windvane.ProfileEvents(window=300, frequent_items_minimum=20)
+        >>> model = windvane.Model("with-profiles", version="1", features=["distance", "carrier"], profiles=profiles)
+    """
+
+    window: int = 300
+    frequent_items: bool = True
+    frequent_items_minimum: int = 10
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if not _is_whole(self.window) or self.window < 1 or _DAY % self.window:
+            msg = f"ProfileEvents.window: {self.window!r:.80} must be whole seconds that divide a day, such as 300"
+            raise DeclarationError(msg)
+        if not isinstance(self.frequent_items, bool):
+            msg = f"ProfileEvents.frequent_items: must be True or False, not {self.frequent_items!r:.80}"
+            raise DeclarationError(msg)
+        if not _is_whole(self.frequent_items_minimum) or self.frequent_items_minimum < 1:
+            msg = f"ProfileEvents.frequent_items_minimum: {self.frequent_items_minimum!r:.80} must be 1 or more"
+            raise DeclarationError(msg)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_ratio(ratio: object) -> None:

@@ -12,7 +12,7 @@ from windvane._watch import argument, watch
 from windvane.baseline import Baseline, check_model_name, check_model_version
 from windvane.declaration import Objectives, Owner, check_text, did_you_mean
 from windvane.errors import DeclarationError
-from windvane.events import PredictionEvents
+from windvane.events import PredictionEvents, ProfileEvents
 from windvane.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Model:
         events: of how many calls an event leaves, and which values it carries; by default of none.
         exception_messages: whether messages and stack traces of exceptions leave, on spans and in events. They may
             hold values; by default only the type leaves.
+        profiles: how profiles of inputs and output are made, which carry values; by default none leave.
 
     Raises:
         DeclarationError: a field, or the environment's `WINDVANE_SERIES_LIMIT`, cannot be used; the message
@@ -83,6 +84,7 @@ class Model:
         event_time: str | Mapping[str, str] | None = None,
         events: PredictionEvents | None = None,
         exception_messages: bool = False,
+        profiles: ProfileEvents | None = None,
     ) -> None:
         """Check the declaration and begin to export it."""
         check_model_name(name)
@@ -90,6 +92,7 @@ class Model:
         _check_type("owner", owner, Owner)
         _check_type("objectives", objectives, Objectives)
         _check_type("events", events, PredictionEvents)
+        _check_type("profiles", profiles, ProfileEvents)
         _check_type("exception_messages", exception_messages, bool)
         if variant is not None:
             check_text("Model.variant", variant)
@@ -117,6 +120,7 @@ class Model:
                 event_times,
                 events,
                 exception_messages,
+                profiles,
             )
         )
         self._counters = _runtime.register(counters)

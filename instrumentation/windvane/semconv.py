@@ -225,6 +225,22 @@ EXCEPTION_MESSAGE: Final = Attribute(
 EXCEPTION_STACKTRACE: Final = Attribute(
     "exception.stacktrace", "string", "Where it was raised; only where the model declares it, on the span's event."
 )
+PROFILE_WINDOW_START: Final = Attribute(
+    "ml.profile.window.start", "int", "Begin of the window in seconds since 1970; a multiple of its duration."
+)
+PROFILE_WINDOW_DURATION: Final = Attribute("ml.profile.window.duration", "int", "Duration of the window in seconds.")
+PROFILE_ID: Final = Attribute(
+    "ml.profile.id", "string", "Identity of the profile that one process closed: 32 random hexadecimal digits."
+)
+PROFILE_CHUNK_INDEX: Final = Attribute(
+    "ml.profile.chunk.index",
+    "int",
+    "Which chunk of the profile this is, from 0; with the profile's id its name.",
+)
+PROFILE_CHUNK_COUNT: Final = Attribute("ml.profile.chunk.count", "int", "Chunks that the profile was cut into.")
+PROFILE_CHUNK_CHECKSUM: Final = Attribute(
+    "ml.profile.chunk.checksum", "string", "SHA-256 of the body in hexadecimal digits."
+)
 EXCEPTION_SPAN_EVENT: Final = "exception"
 """Name of OpenTelemetry's own span event for an exception."""
 EVENT_NAME: Final = Attribute("event.name", "string", "Name of the event, for back ends that drop the field.")
@@ -240,6 +256,8 @@ DROP_REASON: Final = Attribute(
         "unsupported_input",
         "unsupported_output",
         "event_failed",
+        "profile_failed",
+        "profile_dropped",
         "internal_error",
     ),
 )
@@ -413,10 +431,30 @@ WORKER_LAG: Final = Metric(
     "windvane.worker.lag", "gauge", "s", "Age of the oldest record in the last batch when the worker took it.", ()
 )
 EXPORTS: Final = Metric("windvane.exports", "counter", "{export}", "Exports of distributions tried.", (ERROR_TYPE,))
+PROFILE_EXPORTS: Final = Metric(
+    "windvane.profile.exports", "counter", "{export}", "Exports of chunks of profiles tried.", (ERROR_TYPE,)
+)
+PROFILE_QUEUE_SIZE: Final = Metric(
+    "windvane.profile.queue.size", "gauge", "By", "Bytes of profiles that wait to be exported in this process.", ()
+)
 
 # --- Events ---------------------------------------------------------------------------------------
 
-PROFILE_EVENT: Final = Event("ml.profile", "A chunk of a dataset profile; the body is its bytes.", _MODEL)
+PROFILE_EVENT: Final = Event(
+    "ml.profile",
+    "Some columns of what one process saw in one window. The body is bytes: a whole profile of these columns in the "
+    "format of whylogs, of 128 KiB at most.",
+    (
+        EVENT_NAME,
+        *_MODEL,
+        PROFILE_WINDOW_START,
+        PROFILE_WINDOW_DURATION,
+        PROFILE_ID,
+        PROFILE_CHUNK_INDEX,
+        PROFILE_CHUNK_COUNT,
+        PROFILE_CHUNK_CHECKSUM,
+    ),
+)
 EVENT_ROW: Final = BodyField("row", "int", "Position of the row in the call, from 0.")
 EVENT_FEATURES: Final = BodyField(
     "features", "map", "Values, or digests, of the declared features by name; null where a value is missing."

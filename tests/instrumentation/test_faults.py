@@ -24,6 +24,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 
 import windvane
 from windvane import _events, _runtime, semconv
+from windvane.profiles import DatasetProfile
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -170,6 +171,7 @@ def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
         event_time="seen_at",
         events=windvane.PredictionEvents(ratio=1, values=["x"], hashed=["y"]),
         exception_messages=True,
+        profiles=windvane.ProfileEvents(),
     )
     calls = calls_of(model)
     events = LoggerProvider()
@@ -200,17 +202,20 @@ def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
         wrong += [f"{place.label}: {what}" for what in losses(with_fault - before, after - with_fault)]
         before = after
     assert not wrong, "\n".join(wrong)
-    assert {"windvane-worker", "windvane-export"} <= {thread.name for thread in threading.enumerate()}
+    assert {"windvane-worker", "windvane-export", "windvane-profiles"} <= {
+        thread.name for thread in threading.enumerate()
+    }
 
 
 class Counts(NamedTuple):
-    """Values of a feature that were counted, and records that were lost."""
+    """Values of a feature that were counted and that were profiled, and records that were lost."""
 
     observed: float
+    profiled: float
     lost: float
 
     def __sub__(self, other: Counts) -> Counts:
-        return Counts(self.observed - other.observed, self.lost - other.lost)
+        return Counts(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 def counted(host: Host, model: str) -> Counts:
@@ -219,20 +224,23 @@ def counted(host: Host, model: str) -> Counts:
     wanted = {semconv.MODEL_NAME.name: model}
     values = host.otlp.points(semconv.FEATURE_OBSERVATIONS.name, **wanted, **{semconv.FEATURE_NAME.name: "x"})
     lost = host.otlp.points(semconv.RECORDS_DROPPED.name, **wanted)
+    profiles = [DatasetProfile.deserialize(record.body.bytes_value).columns for record in host.otlp.records()]
+    profiled = sum(columns["x"].counts.n for columns in profiles if "x" in columns)
     host.otlp.metrics.clear()
     host.otlp.raw.clear()
-    return Counts(sum(value for _, value in values), sum(value for _, value in lost))
+    return Counts(sum(value for _, value in values), profiled, sum(value for _, value in lost))
 
 
 def losses(with_fault: Counts, after: Counts) -> Iterator[str]:
     """Tell what is wrong with the counts of a round of calls with a fault, and of one after it."""
-    missing = ROWS - with_fault.observed
-    if missing > 0 and with_fault.lost <= UNREADABLE:
-        yield f"{missing} values are missing, and no loss is counted"
-    if missing < 0:
-        yield f"{-missing} values too many"
-    if after != (ROWS, UNREADABLE):
-        yield f"after it {after.observed} values are counted, and {after.lost} records lost"
+    for counted_values in (with_fault.observed, with_fault.profiled):
+        missing = ROWS - counted_values
+        if missing > 0 and with_fault.lost <= UNREADABLE:
+            yield f"{missing} values are missing, and no loss is counted: {with_fault}"
+        if missing < 0:
+            yield f"{-missing} values too many: {with_fault}"
+    if after != (ROWS, ROWS, UNREADABLE):
+        yield f"after it {after}"
     if trace.get_current_span().get_span_context().is_valid:
         yield "its span stays the current one"
 

@@ -17,7 +17,7 @@ _KIND_COLOURS: Final = dict(
 _DROP_COLOURS: Final = dict(
     zip(
         semconv.DROP_REASON.values,
-        (g.VERMILLION, g.ORANGE, g.PURPLE, g.SKY, g.BLUE, g.YELLOW, g.GREY),
+        (g.VERMILLION, g.ORANGE, g.PURPLE, g.SKY, g.BLUE, g.YELLOW, g.GREEN, g.BROWN, g.GREY),
         strict=True,
     )
 )

@@ -12,7 +12,7 @@ from windvane.profiles._values import Values
 from windvane.profiles.column import ColumnProfile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["DatasetProfile"]
 
@@ -136,6 +136,23 @@ class DatasetProfile:
         return merged
 
     __add__ = merge
+
+    def select(self, names: Iterable[str], *, frequent_items_minimum: int | None = None) -> DatasetProfile:
+        """Return the profile of some of the columns, which shares them with this one.
+
+        Args:
+            names: the columns, each of which the profile has.
+            frequent_items_minimum: as of the class; by default that of this profile.
+
+        Raises:
+            KeyError: the profile has no such column.
+        """
+        selected = DatasetProfile(frequent_items_minimum=frequent_items_minimum or self._frequent_items_minimum)
+        selected._frequent_items = self._frequent_items
+        selected._dataset_timestamp, selected._creation_timestamp = self._dataset_timestamp, self._creation_timestamp
+        selected._metadata = self._metadata
+        selected._columns = {name: self._columns[name] for name in names}
+        return selected
 
     @property
     def columns(self) -> Mapping[str, ColumnProfile]:

@@ -71,7 +71,7 @@ def command() -> None:
     help="Categories that occur less often are not written.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def build(  # noqa: PLR0913 - one parameter for each option
+def build(
     *,
     data: tuple[Path, ...],
     model: str,

@@ -93,7 +93,7 @@ class Stack:
     prometheus_url: str
     alertmanager_url: str
 
-    def __init__(  # noqa: PLR0913 - as max-args: keyword-only
+    def __init__(
         self,
         *,
         rules: Mapping[str, str] | None = None,
