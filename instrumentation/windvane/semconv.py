@@ -262,6 +262,21 @@ DROP_REASON: Final = Attribute(
     ),
 )
 
+PROCESS_RESULT: Final = Attribute(
+    "windvane.process.result",
+    "string",
+    "What became of a log record: stored, of another kind, or why it was refused.",
+    (
+        "stored",
+        "other_event",
+        "attributes",
+        "checksum",
+        "profile",
+        "window",
+    ),
+)
+HTTP_STATUS: Final = Attribute("http.response.status_code", "int", "Status code of the HTTP answer.")
+
 _MODEL = (MODEL_NAME, MODEL_VERSION)
 _FEATURE = (*_MODEL, FEATURE_NAME)
 _BIN = (*_FEATURE, FEATURE_ROLE, FEATURE_BIN)
@@ -436,6 +451,28 @@ PROFILE_EXPORTS: Final = Metric(
 )
 PROFILE_QUEUE_SIZE: Final = Metric(
     "windvane.profile.queue.size", "gauge", "By", "Bytes of profiles that wait to be exported in this process.", ()
+)
+
+PROCESS_CHUNKS: Final = Metric(
+    "windvane.process.chunks",
+    "counter",
+    "{chunk}",
+    "Log records that the profile service has judged.",
+    (PROCESS_RESULT,),
+)
+PROCESS_REQUESTS: Final = Metric(
+    "windvane.process.requests",
+    "counter",
+    "{request}",
+    "Requests to the profile service by the status of the answer.",
+    (HTTP_STATUS,),
+)
+PROCESS_COMPACTIONS: Final = Metric(
+    "windvane.process.compactions",
+    "counter",
+    "{compaction}",
+    "Rounds of merging and removing in the store of profiles.",
+    (ERROR_TYPE,),
 )
 
 # --- Events ---------------------------------------------------------------------------------------

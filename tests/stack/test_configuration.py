@@ -43,14 +43,15 @@ def load(name: str) -> dict[str, Any]:
         ["collector.yaml"],
         ["collector.yaml", "collector-traces.yaml"],
         ["collector.yaml", "collector-logs.yaml"],
-        ["collector.yaml", "collector-traces.yaml", "collector-logs.yaml"],
+        ["collector.yaml", "collector-profiles.yaml"],
+        ["collector.yaml", "collector-traces.yaml", "collector-logs.yaml", "collector-profiles.yaml"],
     ],
     ids=" ".join,
 )
 def test_collector_accepts_its_configurations(
     stack_binaries: dict[str, Path], tmp_path: Path, files: list[str]
 ) -> None:
-    """Alone, and with a back end for traces, for logs, and for both."""
+    """Alone, and with a back end for traces, for logs, for profiles, and for all of them."""
     flags = [f"--config={CONFIG / file}" for file in files]
     run(stack_binaries["otelcol"], "validate", *flags, WINDVANE_STORAGE=str(tmp_path))
 

@@ -137,20 +137,30 @@ class DatasetProfile:
 
     __add__ = merge
 
-    def select(self, names: Iterable[str], *, frequent_items_minimum: int | None = None) -> DatasetProfile:
+    def select(
+        self,
+        names: Iterable[str],
+        *,
+        frequent_items_minimum: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> DatasetProfile:
         """Return the profile of some of the columns, which shares them with this one.
 
         Args:
             names: the columns, each of which the profile has.
             frequent_items_minimum: as of the class; by default that of this profile.
+            metadata: likewise.
 
         Raises:
             KeyError: the profile has no such column.
+            ProfileError: as of the class.
         """
-        selected = DatasetProfile(frequent_items_minimum=frequent_items_minimum or self._frequent_items_minimum)
+        selected = DatasetProfile(
+            metadata=self._metadata if metadata is None else metadata,
+            frequent_items_minimum=frequent_items_minimum or self._frequent_items_minimum,
+        )
         selected._frequent_items = self._frequent_items
         selected._dataset_timestamp, selected._creation_timestamp = self._dataset_timestamp, self._creation_timestamp
-        selected._metadata = self._metadata
         selected._columns = {name: self._columns[name] for name in names}
         return selected
 

@@ -76,6 +76,7 @@ class Stack:
         prometheus: `prometheus`, or `prometheus-2` for the older line.
         traces: OTLP/HTTP address that takes the spans; without one they are counted and dropped.
         logs: OTLP/HTTP address that takes the log records, likewise.
+        profiles: OTLP/HTTP address of the profile service, likewise.
         log: called with progress where a program has to be built first.
 
     Attributes:
@@ -106,6 +107,7 @@ class Stack:
         prometheus: str = "prometheus",
         traces: str | None = None,
         logs: str | None = None,
+        profiles: str | None = None,
         log: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Keep the settings; entering the context starts the processes."""
@@ -119,6 +121,7 @@ class Stack:
         self._prometheus = prometheus
         self._traces = traces
         self._logs = logs
+        self._profiles = profiles
         self._log = log
         self._processes: dict[str, Child] = {}
         self._cleanup = contextlib.ExitStack()
@@ -257,6 +260,7 @@ class Stack:
             "collector.yaml",
             *(["collector-traces.yaml"] if self._traces else []),
             *(["collector-logs.yaml"] if self._logs else []),
+            *(["collector-profiles.yaml"] if self._profiles else []),
         ]
         environment = {
             "WINDVANE_OTLP_GRPC": f"127.0.0.1:{self._ports.otlp_grpc}",
@@ -270,6 +274,7 @@ class Stack:
             "WINDVANE_STORAGE": str(self._folder / "otelcol"),
             **({"WINDVANE_TRACES": self._traces} if self._traces else {}),
             **({"WINDVANE_LOGS": self._logs} if self._logs else {}),
+            **({"WINDVANE_PROFILES": self._profiles} if self._profiles else {}),
         }
         flags = [f"--config={collector_config() / name}" for name in configurations]
         return Child("otelcol", [binary, *flags], self._folder / "otelcol.log", environment)
