@@ -81,7 +81,8 @@ class Quantiles:
             sketch.merge(datasketches().kll_doubles_sketch.deserialize(_compacted(values[rest:stop], levels)))
             rest = stop
         if rest < values.size:
-            sketch.update(np.ascontiguousarray(values[rest:]))
+            # The library takes no array that cannot be written to, as Arrow's are.
+            sketch.update(np.require(values[rest:], requirements=["C", "W"]))
 
     def merge(self, other: Quantiles) -> Quantiles:
         """Return the sketch of both sets of values."""

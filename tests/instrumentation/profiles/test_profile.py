@@ -403,3 +403,14 @@ def test_nested_and_masked_arrays_do_not_fail() -> None:
     assert Values.of([[1.0], [], np.zeros(2), ["a"]]).tensors == 2
     assert Values.of([np.array(3), np.array("a")]).integral.tolist() == [3]
     assert Values.of(value for value in (1, "a")).rows == 2
+
+
+def test_a_column_that_cannot_be_written_to_is_profiled() -> None:
+    """As the columns of Arrow are; below and above the size from which blocks are compacted."""
+    for rows in (100, 5000):
+        values = np.arange(rows, dtype=np.float64)
+        values.flags.writeable = False
+        profile = DatasetProfile()
+        profile.track({"x": values, "every other": values[::2]})
+        assert profile.columns["x"].counts.n == rows
+        assert profile.columns["every other"].counts.n == rows // 2

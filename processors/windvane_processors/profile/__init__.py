@@ -1,0 +1,1 @@
+"""Profiles of data sets, as files: `windvane profile`."""
