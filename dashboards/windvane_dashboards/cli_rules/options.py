@@ -1,0 +1,48 @@
+"""The options that say which rules are meant; every subcommand that generates them takes the same ones."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from windvane_dashboards.rules import DEFAULT_METHODS, METHODS, Links, Timings, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["rule_options"]
+
+
+def rule_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose the rules, and their text by file name as `files`."""
+
+    @click.option(
+        "--method",
+        "methods",
+        type=click.Choice(METHODS),
+        multiple=True,
+        help=f"Drift statistic to record besides {' and '.join(DEFAULT_METHODS)}; may be repeated.",
+    )
+    @click.option(
+        "--faster",
+        type=click.FloatRange(min=0, min_open=True),
+        default=1.0,
+        metavar="FACTOR",
+        help="Shorten every window and wait by FACTOR; names stay. For demonstrations and tests.",
+    )
+    @click.option("--runbook-base", default="", metavar="URL", help="Where windvane's own runbooks are published.")
+    @click.option("--dashboard-base", default="", metavar="URL", help="Address of Grafana, for links from alerts.")
+    @functools.wraps(function)
+    def with_files(
+        *, methods: tuple[str, ...], faster: float, runbook_base: str, dashboard_base: str, **others: Any
+    ) -> None:
+        try:
+            timings = Timings().faster(faster)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--faster") from error
+        links = Links(runbook_base=runbook_base, dashboard_base=dashboard_base)
+        function(files=render(timings, methods=(*DEFAULT_METHODS, *methods), links=links), **others)
+
+    return with_files
