@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from windvane.errors import WindvaneError
-from windvane_dashboards.cli_rules import backtest, check, push
+from windvane_dashboards.cli_rules import backtest, check, explain, push, routing
 from windvane_dashboards.cli_rules.formats import FORMATS
 from windvane_dashboards.cli_rules.options import rule_options
 from windvane_dashboards.output import deliver
@@ -57,5 +57,5 @@ def render_command(*, output: Path | None, form: str, files: Mapping[str, str]) 
     deliver(FORMATS[form](files), output, separator="---")
 
 
-for _module in (backtest, check, push):
+for _module in (backtest, check, explain, push, routing):
     command.add_command(_module.command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -25,7 +26,7 @@ from windvane_dashboards.cli_rules.server import Prometheus, RulesError
 from windvane_dashboards.promql import MODEL_LABEL, VERSION_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["Changed", "change_threshold", "command"]
 
@@ -38,7 +39,7 @@ _COMPARISON: Final = re.compile(
 _MOST_ROWS: Final = 200
 
 
-class _Time(click.ParamType):
+class _Time(click.ParamType[float]):
     """A point in time: ISO 8601, seconds since the epoch, or how long ago."""
 
     name = "TIME"
@@ -53,7 +54,9 @@ class _Time(click.ParamType):
             return float(value)
         with contextlib.suppress(RulesError):
             return time.time() - seconds(value)
-        self.fail(f"{value!r} is neither 2026-01-31T12:00:00Z, nor seconds since the epoch, nor how long ago, 7d", param, ctx)
+        return self.fail(
+            f"{value!r} is neither 2026-01-31T12:00:00Z, nor seconds since the epoch, nor how long ago, 7d", param, ctx
+        )
 
 
 @click.command("backtest")
@@ -64,7 +67,9 @@ class _Time(click.ParamType):
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Take the history from a file, as `promtool tsdb dump-openmetrics` writes it.",
 )
-@click.option("--from", "begin", type=_Time(), required=True, help="First evaluation, UTC where no zone is given; or 7d.")
+@click.option(
+    "--from", "begin", type=_Time(), required=True, help="First evaluation, UTC where no zone is given; or 7d."
+)
 @click.option("--to", "end", type=_Time(), help="Last evaluation. [default: now]")
 @click.option(
     "--threshold",
@@ -75,7 +80,7 @@ class _Time(click.ParamType):
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @rule_options
-def command(  # noqa: PLR0913 - as max-args: keyword-only
+def command(
     *,
     prometheus: str | None,
     openmetrics: Path | None,
@@ -100,7 +105,7 @@ def command(  # noqa: PLR0913 - as max-args: keyword-only
     groups = generated_groups(files)
     changed = [_parse_threshold(text, groups) for text in thresholds]
     with contextlib.ExitStack() as stack:
-        source = Prometheus(prometheus) if prometheus is not None else _serving(openmetrics, stack)
+        source = _serving(openmetrics, stack) if openmetrics else Prometheus(prometheus or "")
         replay = Replay(
             groups,
             source=source,
@@ -119,18 +124,18 @@ def command(  # noqa: PLR0913 - as max-args: keyword-only
         _print(episodes, compared, begin, end)
 
 
-def _serving(openmetrics: Path | None, stack: contextlib.ExitStack) -> Prometheus:
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="windvane-blocks-", ignore_cleanup_errors=True)))
-    blocks_from(openmetrics or Path(), folder)
+def _serving(openmetrics: Path, stack: contextlib.ExitStack) -> Prometheus:
+    folder = Path(
+        stack.enter_context(tempfile.TemporaryDirectory(prefix="windvane-blocks-", ignore_cleanup_errors=True))
+    )
+    blocks_from(openmetrics, folder)
     return stack.enter_context(scratch_prometheus(folder))
 
 
 def _progress(line: str) -> None:
     """Tell on one line of a terminal what is being done; elsewhere nothing."""
-    stream = click.get_text_stream("stderr")
-    if stream.isatty():
-        stream.write(f"\r\x1b[K{line}")
-        stream.flush()
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
 
 
 # --- Thresholds -----------------------------------------------------------------------------------
@@ -197,7 +202,7 @@ def _print(episodes: list[Episode], compared: list[tuple[Changed, list[Episode]]
     fired = _fired(episodes)
     click.echo(f"from {_moment(begin)} to {_moment(end)}")
     if fired:
-        rows = [("alert", "about", "team", "severity", "fired", "lasted", "peak")]
+        rows: list[tuple[str, ...]] = [("alert", "about", "team", "severity", "fired", "lasted", "peak")]
         rows += [_row(episode, end) for episode in fired[:_MOST_ROWS]]
         click.echo(aligned(rows, len(rows[0]) - 1))
         if len(fired) > _MOST_ROWS:
@@ -207,7 +212,7 @@ def _print(episodes: list[Episode], compared: list[tuple[Changed, list[Episode]]
         click.echo("no alert would have fired")
     for change, others in compared:
         before = [episode for episode in fired if episode.alert == name_of(change.rule)]
-        click.echo(f"\n{change}: {len(_fired(others))} times instead of {len(before)}")
+        click.echo(f"\n{change}: {_amount(_fired(others), end)} instead of {_amount(before, end)}")
         for sign, some in (("-", _only(before, _fired(others))), ("+", _only(_fired(others), before))):
             for row in some[:_MOST_ROWS]:
                 click.echo("  ".join((sign, *_row(row, end)[1:])))
@@ -242,6 +247,11 @@ def _row(episode: Episode, end: float) -> tuple[str, ...]:
         f"{lasted}{' so far' if episode.ended is None else ''}",
         f"{episode.peak:.4g}",
     )
+
+
+def _amount(fired: Sequence[Episode], end: float) -> str:
+    span = _span(sum((end if one.ended is None else one.ended) - (one.fired or 0) for one in fired))
+    return f"{len(fired)} alerts, {span} in all"
 
 
 def _summary(fired: Iterable[Episode], end: float) -> str:

@@ -41,8 +41,9 @@ def command(*, paths: tuple[Path, ...], prometheus: str | None, files: Mapping[s
         msg = "name either rule files or --prometheus URL"
         raise click.UsageError(msg)
     expected = generated_groups(files)
+    said: list[str] = []
     if prometheus is not None:
-        findings, said = server_against(expected, Prometheus(prometheus)), []
+        findings = server_against(expected, Prometheus(prometheus))
     else:
         findings, said = files_against(expected, paths)
     for finding in findings:
@@ -132,7 +133,9 @@ def server_against(expected: list[Group], prometheus: Prometheus) -> list[Findin
     ]
     found = deployed_groups(groups)
     laid_out = _LaidOut(prometheus)
-    by_name = {(group["name"], name_of(rule)): str(rule["expr"]).strip() for group in expected for rule in group["rules"]}
+    by_name = {
+        (group["name"], name_of(rule)): str(rule["expr"]).strip() for group in expected for rule in group["rules"]
+    }
     for group in found:
         for rule in group["rules"]:
             ours = by_name.get((group["name"], name_of(rule)))

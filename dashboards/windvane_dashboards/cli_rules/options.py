@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -36,7 +36,7 @@ def rule_options(function: Callable[..., None]) -> Callable[..., None]:
     @click.option("--dashboard-base", default="", metavar="URL", help="Address of Grafana, for links from alerts.")
     @functools.wraps(function)
     def with_files(
-        *, methods: tuple[str, ...], faster: float, runbook_base: str, dashboard_base: str, **others: Any
+        *, methods: tuple[str, ...], faster: float, runbook_base: str, dashboard_base: str, **others: object
     ) -> None:
         try:
             timings = Timings().faster(faster)

@@ -36,7 +36,7 @@ _NO_GROUPS: Final = b"no rule groups found"  # Mimir's 404 where the tenant has 
 @click.option("--tenant", metavar="NAME", help="Tenant of Mimir (X-Scope-OrgID).")
 @click.option("--yes", is_flag=True, help="Do it; without this, only show what would change.")
 @rule_options
-def command(  # noqa: PLR0913 - as max-args: keyword-only
+def command(
     *,
     grafana_url: str | None,
     folder: str,
@@ -58,10 +58,7 @@ def command(  # noqa: PLR0913 - as max-args: keyword-only
     groups = generated_groups(files)
     if alerts_only:
         groups = [group for group in groups if any("alert" in rule for rule in group["rules"])]
-    if grafana_url is not None:
-        ruler = grafana(grafana_url, folder, datasource)
-    else:
-        ruler = mimir(mimir_url or "", tenant)
+    ruler = grafana(grafana_url, folder, datasource) if grafana_url is not None else mimir(mimir_url or "", tenant)
     changes, foreign = plan(groups, ruler.groups())
     click.echo(f"{ruler}:")
     for change in changes:

@@ -118,9 +118,7 @@ class _Alert:
         """Return the series of `ALERTS` as they are now."""
         for labels, episode in self.active.items():
             state = "pending" if episode.fired is None else "firing"
-            yield tuple(
-                sorted([*labels, ("__name__", _ALERTS), ("alertname", self._name), ("alertstate", state)])
-            )
+            yield tuple(sorted([*labels, ("__name__", _ALERTS), ("alertname", self._name), ("alertstate", state)]))
 
 
 class _Store:
@@ -164,7 +162,7 @@ class Replay:
         RulesError: the groups have different intervals, or there are too many evaluations.
     """
 
-    def __init__(  # noqa: PLR0913 - as max-args: keyword-only
+    def __init__(
         self,
         groups: Iterable[Group],
         *,
@@ -377,8 +375,8 @@ def _order(nodes: list[_Node]) -> list[list[_Node]]:
             after[node.position].add(maker.position)
             if maker.group == node.group and maker.position > node.position:
                 late.append((node.position, maker.position))
-    for reader, maker in late:  # it sees the last value, so both go step by step
-        _join(unit_of, {reader, maker})
+    for pair in late:  # the reader sees the last value, so both go step by step
+        _join(unit_of, set(pair))
     while True:
         graph: dict[int, set[int]] = {unit: set() for unit in unit_of.values()}
         for position, before in after.items():

@@ -208,9 +208,7 @@ def _by_key(group: Group) -> dict[tuple[str, int], Rule]:
 
 def difference(expected: str, found: str) -> str:
     """Return a unified diff from what is generated to what is deployed; empty where they are equal."""
-    lines = difflib.unified_diff(
-        expected.splitlines(), found.splitlines(), "generated", "deployed", lineterm="", n=1
-    )
+    lines = difflib.unified_diff(expected.splitlines(), found.splitlines(), "generated", "deployed", lineterm="", n=1)
     return "\n".join(lines)
 
 

@@ -77,7 +77,7 @@ class Server:
         proxies = urllib.request.ProxyHandler({}) if host in _LOOPBACK else urllib.request.ProxyHandler()
         self._opener = urllib.request.build_opener(proxies, _NoRedirect)
 
-    def request(  # noqa: PLR0913 - as max-args: keyword-only
+    def request(
         self,
         method: str,
         path: str,
@@ -85,7 +85,7 @@ class Server:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         accept: Collection[int] = (),
-        seconds: float = _SECONDS,
+        seconds: float | None = None,
     ) -> tuple[int, bytes]:
         """Send a request; return status and body.
 
@@ -95,11 +95,12 @@ class Server:
             body: what is sent.
             headers: beside those of every request.
             accept: statuses of 300 and above that are no error.
-            seconds: the longest wait for the next bytes.
+            seconds: the longest wait for the next bytes; 30 by default.
 
         Raises:
             RulesError: no answer, or a status that is an error.
         """
+        seconds = seconds or _SECONDS
         asked = urllib.request.Request(  # noqa: S310 - http or https, see __init__
             self.url + path, data=body, method=method, headers={**self._headers, **(headers or {})}
         )
@@ -208,7 +209,7 @@ class Prometheus(Server):
             f"/api/v1/{path}",
             body=None if form is None else urlencode(form).encode(),
             headers={"content-type": "application/x-www-form-urlencoded"} if form is not None else None,
-            seconds=_QUERY_SECONDS if form is not None else _SECONDS,
+            seconds=_QUERY_SECONDS if form is not None else None,
         )
         if not isinstance(answer, dict) or "data" not in answer:
             msg = f"{self} answers, but not as Prometheus does: {self._missing}"
