@@ -35,6 +35,7 @@ _NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _COMPARISON: Final = re.compile(
     r"(?P<operator>[<>]=?)\s*(?P<matching>(?:bool|(?:on|ignoring|group_left|group_right)\s*\([^)]*\))\s*)*"
     rf"(?P<operand>{_NUMBER}|[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{{[^}}]*\}})?)"
+    r"(?![\w:({.]|\s*\(|\s+(?:by|without)\b)"  # no function
 )
 _MOST_ROWS: Final = 200
 
@@ -166,12 +167,13 @@ def change_threshold(rule: Rule, number: float) -> Changed:
     every model.
 
     Raises:
-        RulesError: its expression compares nothing.
+        RulesError: its expression compares with something else, or not at all.
     """
     expression = str(rule["expr"])
-    first = _COMPARISON.search(expression)
+    operator = re.search("[<>]", expression)
+    first = _COMPARISON.match(expression, operator.start()) if operator else None
     if first is None:
-        msg = f"{name_of(rule)} compares with nothing, so it has no threshold to change"
+        msg = f"{name_of(rule)} compares with no number and no series, so it has no threshold to change"
         raise RulesError(msg)
     operand = first["operand"]
 
