@@ -52,7 +52,7 @@ def test_every_form_holds_the_same_rules_and_the_reasons(form: str, tmp_path: Pa
 
 
 def test_mimirs_file_has_one_namespace(tmp_path: Path) -> None:
-    """mimirtool takes a namespace once."""
+    """Mimirtool takes a namespace once."""
     (path,) = _rendered(tmp_path, "mimir")
     assert yaml.safe_load(path.read_text())["namespace"] == "windvane"
 
@@ -90,7 +90,9 @@ def test_a_file_edited_by_hand_is_shown_as_a_diff(tmp_path: Path) -> None:
     """Expression, wait and label of an alert; durations written otherwise are no change."""
     alerts, recording = _rendered(tmp_path)
     text = alerts.read_text().replace(BROKEN, BROKEN.replace("0.25", "0.9"))
-    text = text.replace("keep_firing_for: 10m", "keep_firing_for: 600s").replace('severity: "ticket"', "severity: page", 1)
+    text = text.replace("keep_firing_for: 10m", "keep_firing_for: 600s").replace(
+        'severity: "ticket"', "severity: page", 1
+    )
     alerts.write_text(text)
     done = _rules("check", alerts, recording)
     assert done.exit_code == 1
@@ -191,10 +193,10 @@ def test_durations_are_read_as_prometheus_writes_them() -> None:
 # --- check of a Prometheus ------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    """A Prometheus with the generated rules; a test that loads others puts them back."""
-    with Stack(rules=render()) as running:
+@pytest.fixture(scope="module", params=["prometheus", "prometheus-2"])
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A Prometheus of each line with the generated rules; a test that loads others puts them back."""
+    with Stack(rules=render(), prometheus=request.param) as running:
         yield running
 
 

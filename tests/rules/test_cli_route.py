@@ -8,7 +8,6 @@ import json
 import socket
 import subprocess
 import time
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from receivers import WebhookReceiver
 
 from windvane_dashboards.cli_rules import command
 from windvane_dashboards.cli_rules.scratch_prometheus import ScratchPrometheus
+from windvane_dashboards.cli_rules.server import Server
 from windvane_dashboards.rules import ALERT_NAMES
 from windvane_processors.stack import Child, answers
 
@@ -123,10 +123,8 @@ def test_a_real_alertmanager_delivers_as_the_command_says(
     hooks = WebhookReceiver()
     try:
         with _alertmanager(stack_binaries["alertmanager"], path, hooks, tmp_path) as url:
-            request = urllib.request.Request(
-                f"{url}/api/v2/alerts", json.dumps(alerts).encode(), {"content-type": "application/json"}
-            )
-            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).close()
+            body, headers = json.dumps(alerts).encode(), {"content-type": "application/json"}
+            Server("Alertmanager", url).request("POST", "/api/v2/alerts", body=body, headers=headers)
             deadline = time.monotonic() + 20
             while _arrived(hooks) != expected and time.monotonic() < deadline:
                 time.sleep(0.05)

@@ -72,6 +72,7 @@ class _Time(click.ParamType[float]):
     "--from", "begin", type=_Time(), required=True, help="First evaluation, UTC where no zone is given; or 7d."
 )
 @click.option("--to", "end", type=_Time(), help="Last evaluation. [default: now]")
+@click.option("--model", metavar="NAME", help="Read the series of this model only. [default: all]")
 @click.option(
     "--threshold",
     "thresholds",
@@ -87,6 +88,7 @@ def command(
     openmetrics: Path | None,
     begin: float,
     end: float | None,
+    model: str | None,
     thresholds: tuple[str, ...],
     as_json: bool,
     files: Mapping[str, str],
@@ -115,7 +117,7 @@ def command(
             end=end,
             log=_progress,
         )
-        replay.load()
+        replay.load(model)
         episodes = replay.run()
         compared = [(change, replay.run_changed([change.rule])) for change in changed]
     _progress("")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +12,7 @@ import yaml
 from windvane_dashboards.cli_rules.options import rule_options
 from windvane_dashboards.cli_rules.rulefile import Finding, Group, Rule, compare, name_of, parse_groups
 from windvane_dashboards.cli_rules.server import Prometheus, RulesError
+from windvane_dashboards.cli_rules.tools import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,17 +102,11 @@ def _promtool(groups: list[Group]) -> str:
     with tempfile.TemporaryDirectory(prefix="windvane-rules-") as folder:
         path = Path(folder) / "rules.yml"  # of its own: promtool does not read PrometheusRule objects
         path.write_text(yaml.safe_dump({"groups": groups}, sort_keys=False), encoding="utf-8")
-        done = subprocess.run(  # noqa: S603 - found on PATH or in the cache by its name
-            [program, "check", "rules", path],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_PROMTOOL_SECONDS,
-        )
-        if done.returncode == 0:
-            return ""
-        told = [line.replace(f"{path}: ", "").strip() for line in done.stderr.splitlines() if line.strip()]
-        return "\n".join(["promtool check rules:", *(line for line in told if line != "FAILED:")])
+        succeeded, told = run(program, "check", "rules", path, seconds=_PROMTOOL_SECONDS)
+    if succeeded:
+        return ""
+    lines = [line.replace(f"{path}: ", "").strip() for line in told.splitlines()]
+    return "\n".join(["promtool check rules:", *(line for line in lines if line not in {"", "FAILED:"})])
 
 
 # --- Prometheus -----------------------------------------------------------------------------------

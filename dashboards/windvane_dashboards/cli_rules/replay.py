@@ -9,6 +9,7 @@ What an alert's expression gives runs through the states of Prometheus' `Alertin
 from __future__ import annotations
 
 import graphlib
+import json
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -17,6 +18,7 @@ from windvane import semconv
 from windvane_dashboards.cli_rules.rulefile import Group, Rule, name_of, seconds
 from windvane_dashboards.cli_rules.scratch_prometheus import STALE, ScratchPrometheus
 from windvane_dashboards.cli_rules.server import Prometheus, RulesError
+from windvane_dashboards.promql import MODEL_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
 __all__ = ["Episode", "Replay"]
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
+Matrix: TypeAlias = "dict[Labels, list[tuple[int, float]]]"
 
 _ALERTS: Final = "ALERTS"
 _LOOKBACK: Final = 300.0  # how long Prometheus takes a series' last sample for its value
 _MOST_POINTS: Final = 10_000  # Prometheus refuses 11,000 points of a series in one answer
+_FEW_POINTS: Final = 100  # asked for first, while the number of series is unknown
+_MOST_VALUES: Final = 1_000_000  # held at once
 _MOST_STEPS: Final = 100_000
-_MOST_SAMPLES: Final = 20_000_000
-_EXPORT_SECONDS: Final = 7200.0
+_MOST_SAMPLES: Final = 200_000_000
+_LONGEST_PART: Final = 14_400.0
 _IN_QUOTES: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ALERT_NAME: Final = re.compile(r'alertname\s*=\s*"([^"]*)"')
 _WORD: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -179,6 +184,7 @@ class Replay:
             msg = "the groups have different intervals; their evaluations cannot be told apart afterwards"
             raise RulesError(msg)
         (self._interval,) = intervals
+        self._step = round(self._interval * 1000)
         self._begin, self._end = (time - time % self._interval for time in (begin, end))
         self._source, self._scratch, self._log = source, scratch, log
         self._nodes = _nodes(groups)
@@ -190,34 +196,40 @@ class Replay:
             raise RulesError(msg)
         self._read = {name for node in self._nodes for name in node.reads}
 
-    def load(self) -> int:
+    def load(self, model: str | None = None) -> int:
         """Copy the raw series that the rules read; return the number of samples.
+
+        Args:
+            model: only those of this model, and those that are no model's; all by default.
 
         Raises:
             RulesError: there are none or too many, or the source does not answer.
         """
+        only = "" if model is None else f", {MODEL_LABEL}=~{json.dumps(f'{re.escape(model)}|', ensure_ascii=False)}"
         raw: dict[str, float] = {}
         for node in self._nodes:
             for name in node.reads & _raw_names():
                 raw[name] = max(raw.get(name, 0.0), self._lead[node.position] + node.back)
         count = 0
         for name, lead in sorted(raw.items()):
-            end = self._begin - lead
+            end, part = self._begin - lead, _LONGEST_PART / 24
             while end < self._end:
-                begin, end = end, min(end + _EXPORT_SECONDS, self._end)
+                begin, end = end, min(end + part, self._end)
                 window = f"{round((end - begin) * 1000)}ms"
-                found = self._source.query(f'{{__name__="{name}"}}[{window}]', end)
+                found = self._source.query(f'{{__name__="{name}"{only}}}[{window}]', end)
                 series = [
                     (one["metric"], [(round(float(time) * 1000), float(value)) for time, value in one["values"]])
                     for one in found
                     if "values" in one
                 ]
-                count += sum(len(samples) for _, samples in series)
+                number = sum(len(samples) for _, samples in series)
+                part = min(max(part * _MOST_VALUES / 2 / max(number, 1), self._interval), 2 * part, _LONGEST_PART)
+                count += number
                 if count > _MOST_SAMPLES:
-                    msg = f"more than {_MOST_SAMPLES:,} samples; choose a shorter time"
+                    msg = f"more than {_MOST_SAMPLES:,} samples; choose a shorter time or one model with --model"
                     raise RulesError(msg)
                 self._scratch.write(series)
-            self._log(f"read {name}, {count:,} samples so far")
+                self._log(f"read {name}, {count:,} samples so far")
         if not count:
             msg = f"{self._source} has none of the series that the rules read, at that time"
             raise RulesError(msg)
@@ -262,44 +274,65 @@ class Replay:
         return (begin + step * self._interval for step in range(steps + 1))
 
     def _range(self, node: _Node, *, store: bool = True) -> list[Episode]:
-        """Evaluate a rule at every step at once."""
+        """Evaluate a rule at every step, many at once."""
         begin = self._begin - self._lead[node.position]
-        matrix = self._matrix(node, begin)
         if "record" in node.rule:
-            step = round(self._interval * 1000)
-            last = round(self._end * 1000)
-            self._scratch.write((dict(labels), list(_ending(samples, step, last))) for labels, samples in matrix)
+            alive: set[Labels] = set()
+            for first, last, matrix in self._matrices(node, begin):
+                alive = self._record(matrix, first, last, alive)
             return []
         alert = _Alert(node.rule, begin)
-        held: dict[int, dict[Labels, float]] = {}
-        for metric, samples in matrix:
-            labels = alert.labels(dict(metric))
-            for when, value in samples:
-                if held.setdefault(when, {}).setdefault(labels, value) != value:
-                    raise RulesError(_twice(node.rule))
         output = _Store(self._scratch) if store and node.makes in self._read else None
-        for at in self._grid(begin):
-            alert.step(at, held.get(round(at * 1000), {}))
-            if output is not None:
-                output.step(at, dict.fromkeys(alert.series(), 1.0))
+        for first, last, matrix in self._matrices(node, begin):
+            held: dict[int, dict[Labels, float]] = {}
+            for metric, samples in matrix.items():
+                labels = alert.labels(dict(metric))
+                for when, value in samples:
+                    if labels in held.setdefault(when, {}):
+                        raise RulesError(_twice(node.rule))
+                    held[when][labels] = value
+            for when in range(first, last + 1, self._step):
+                alert.step(when / 1000, held.get(when, {}))
+                if output is not None:
+                    output.step(when / 1000, dict.fromkeys(alert.series(), 1.0))
         return alert.episodes
 
-    def _matrix(self, node: _Node, begin: float) -> list[tuple[Labels, list[tuple[int, float]]]]:
-        found: dict[Labels, list[tuple[int, float]]] = {}
-        chunk = begin
-        while chunk <= self._end:
-            last = min(chunk + (_MOST_POINTS - 1) * self._interval, self._end)
+    def _matrices(self, node: _Node, begin: float) -> Iterator[tuple[int, int, Matrix]]:
+        """Evaluate an expression at every step; yield first step, last step and series of one part after the other."""
+        first, end = round(begin * 1000), round(self._end * 1000)
+        steps = _FEW_POINTS
+        while first <= end:
+            last = min(first + (steps - 1) * self._step, end)
             form = {
                 "query": str(node.rule["expr"]),
-                "start": f"{chunk:.3f}",
-                "end": f"{last:.3f}",
+                "start": f"{first / 1000:.3f}",
+                "end": f"{last / 1000:.3f}",
                 "step": f"{self._interval:.3f}",
             }
+            matrix: Matrix = {}
             for one in self._scratch.api("query_range", form)["result"]:
-                samples = [(round(float(time) * 1000), float(value)) for time, value in one["values"]]
-                found.setdefault(self._result(node.rule, one["metric"]), []).extend(samples)
-            chunk = last + self._interval
-        return list(found.items())
+                labels = self._result(node.rule, one["metric"])
+                if labels in matrix:
+                    raise RulesError(_twice(node.rule))
+                matrix[labels] = [(round(float(time) * 1000), float(value)) for time, value in one["values"]]
+            yield first, last, matrix
+            first = last + self._step
+            steps = min(max(_MOST_VALUES // max(len(matrix), 1), 1), _MOST_POINTS)
+
+    def _record(self, matrix: Matrix, first: int, last: int, alive: set[Labels]) -> set[Labels]:
+        """Store what a recording rule gives, and the end of each series; return those that have not ended."""
+        self._scratch.write((dict(labels), [(first, STALE)]) for labels in alive - matrix.keys())
+        self._scratch.write(
+            (
+                dict(labels),
+                [
+                    *([(first, STALE)] if labels in alive and samples[0][0] != first else []),
+                    *_ending(samples, self._step, last),
+                ],
+            )
+            for labels, samples in matrix.items()
+        )
+        return {labels for labels, samples in matrix.items() if samples[-1][0] == last}
 
     @staticmethod
     def _result(rule: Rule, metric: Mapping[str, str]) -> Labels:

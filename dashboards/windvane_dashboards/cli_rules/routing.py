@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from windvane_dashboards.cli_rules.check import generated_groups
 from windvane_dashboards.cli_rules.options import rule_options
 from windvane_dashboards.cli_rules.rulefile import name_of
 from windvane_dashboards.cli_rules.server import Prometheus, RulesError
+from windvane_dashboards.cli_rules.tools import needed, run
 from windvane_dashboards.promql import MODEL_LABEL, VERSION_LABEL
 
 if TYPE_CHECKING:
@@ -153,13 +153,7 @@ class Routes:
 
     def __init__(self, path: Path) -> None:
         """Read the file."""
-        from windvane_processors.stack import find  # noqa: PLC0415 - only for this
-
-        program = find("amtool")
-        if program is None:
-            msg = "amtool was not found; `windvane stack build amtool` gets it"
-            raise RulesError(msg)
-        self._amtool, self._path = program, path
+        self._amtool, self._path = needed("amtool"), path
         try:
             self._text = path.read_text(encoding="utf-8")
             root = yaml.load(self._text, yaml.BaseLoader)["route"]  # noqa: S506 - strings only
@@ -185,18 +179,12 @@ class Routes:
 
     def _ask(self, labels: Iterable[tuple[str, str]]) -> list[str]:
         matchers = [f"{_quoted(name)}={_quoted(text)}" for name, text in labels]
-        done = subprocess.run(  # noqa: S603 - found on PATH or in the cache by its name
-            [self._amtool, "config", "routes", "test", f"--config.file={self._path}", *matchers],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_AMTOOL_SECONDS,
-        )
-        if done.returncode:
-            told = (done.stderr or done.stdout).strip().splitlines() or ["without a word"]
-            msg = f"amtool refuses {self._path}: {told[-1].removeprefix('amtool: error: ')}"
+        arguments = ("config", "routes", "test", f"--config.file={self._path}", *matchers)
+        succeeded, told = run(self._amtool, *arguments, seconds=_AMTOOL_SECONDS)
+        if not succeeded:
+            msg = f"amtool refuses {self._path}: {told.splitlines()[-1].removeprefix('amtool: error: ')}"
             raise RulesError(msg)
-        return [name for name in done.stdout.strip().split(",") if name]
+        return [name for name in told.strip().split(",") if name]
 
 
 def _quoted(text: str) -> str:

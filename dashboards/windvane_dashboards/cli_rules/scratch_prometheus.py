@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import struct
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from windvane_dashboards.cli_rules.server import Prometheus, RulesError
+from windvane_dashboards.cli_rules.tools import needed, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,6 +62,7 @@ class ScratchPrometheus(Prometheus):
         self.request("POST", "/api/v1/write", body=_snappy(bytes(message)), headers=headers)
 
 
+@functools.lru_cache(maxsize=2**16)  # series share their times
 def _varint(number: int) -> bytes:
     out = bytearray()
     while number > 0x7F:  # noqa: PLR2004 - seven bits a byte
@@ -79,7 +81,8 @@ def _time_series(labels: Mapping[str, str], samples: Sequence[tuple[int, float]]
     for name, value in sorted(labels.items()):
         out += _field(1, _field(1, name.encode()) + _field(2, value.encode()))
     for milliseconds, number in samples:
-        out += _field(2, b"\x09" + struct.pack("<d", number) + b"\x10" + _varint(milliseconds))
+        time = _varint(milliseconds)
+        out += bytes((0x12, 10 + len(time), 0x09)) + struct.pack("<d", number) + b"\x10" + time
     return bytes(out)
 
 
@@ -104,12 +107,9 @@ def scratch_prometheus(blocks: Path | None = None) -> Iterator[ScratchPrometheus
         RulesError: no Prometheus is found.
         StackError: it does not start.
     """
-    from windvane_processors.stack import Child, answers, find  # noqa: PLC0415 - only where it is needed
+    from windvane_processors.stack import Child, answers  # noqa: PLC0415 - only where it is needed
 
-    program = find("prometheus")
-    if program is None:
-        msg = "Prometheus 3 was not found; `windvane stack build prometheus` gets it"
-        raise RulesError(msg)
+    program = needed("prometheus")
     with tempfile.TemporaryDirectory(prefix="windvane-prometheus-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "prometheus.yml").write_text("{}\n", encoding="utf-8")
@@ -144,19 +144,8 @@ def blocks_from(openmetrics: Path, folder: Path) -> None:
     Raises:
         RulesError: promtool is not found, or cannot read the file.
     """
-    from windvane_processors.stack import find  # noqa: PLC0415 - only where it is needed
-
-    program = find("promtool")
-    if program is None:
-        msg = "promtool 3 was not found; `windvane stack build promtool` gets it"
-        raise RulesError(msg)
-    done = subprocess.run(  # noqa: S603 - found on PATH or in the cache by its name
-        [program, "tsdb", "create-blocks-from", "openmetrics", "--quiet", openmetrics, folder],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_PROMTOOL_SECONDS,
-    )
-    if done.returncode:
-        msg = f"{openmetrics}: promtool makes no blocks of it: {(done.stderr or done.stdout).strip().splitlines()[-1]}"
+    arguments = ("tsdb", "create-blocks-from", "openmetrics", "--quiet", openmetrics, folder)
+    succeeded, told = run(needed("promtool"), *arguments, seconds=_PROMTOOL_SECONDS)
+    if not succeeded:
+        msg = f"{openmetrics}: promtool makes no blocks of it: {told.splitlines()[-1]}"
         raise RulesError(msg)

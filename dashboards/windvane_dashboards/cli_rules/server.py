@@ -154,8 +154,8 @@ class Server:
             return f"{self} redirects to {there.scheme}://{there.hostname}{there.path}: name the address that answers"
         whose = "has failed" if status >= http.HTTPStatus.INTERNAL_SERVER_ERROR else "refuses the request"
         told = _message(body)
-        for secret in self._headers.values():
-            told = told.replace(secret, "***").replace(secret.partition(" ")[2] or secret, "***")
+        if secret := self._headers.get("authorization", "").partition(" ")[2]:
+            told = told.replace(secret, "***")
         return f"{self} {whose} ({status}){': ' if told else ''}{told}"
 
 
