@@ -11,9 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from windvane_dashboards.cli_rules import command
+from windvane_dashboards.cli_rules import command, replay
 from windvane_dashboards.cli_rules.backtest import change_threshold
-from windvane_dashboards.cli_rules.replay import Replay
 from windvane_dashboards.cli_rules.rulefile import parse_groups
 from windvane_dashboards.cli_rules.scratch_prometheus import scratch_prometheus
 from windvane_dashboards.cli_rules.server import RulesError
@@ -217,14 +216,12 @@ def source() -> Iterator[ScratchPrometheus]:
         yield prometheus
 
 
-def _run(
-    source: ScratchPrometheus, *rules: dict[str, Any], minutes: int = 59
-) -> list[tuple[str, int, int | None, int | None]]:
+def _run(source: ScratchPrometheus, *rules: dict[str, Any]) -> list[tuple[Any, ...]]:
     group = {"name": "g", "interval": "1m", "rules": list(rules)}
     with scratch_prometheus() as scratch:
-        replay = Replay([group], source=source, scratch=scratch, begin=BEGIN, end=BEGIN + 60 * minutes)
-        replay.load()
-        found = replay.run()
+        run = replay.Replay([group], source=source, scratch=scratch, begin=BEGIN, end=BEGIN + 59 * 60)
+        run.load()
+        found = run.run()
     return [
         (one.alert, *(None if at is None else round((at - BEGIN) / 60) for at in (one.pending, one.fired, one.ended)))
         for one in found
@@ -244,6 +241,31 @@ def test_a_recorded_series_ends_where_its_rule_gives_nothing(source: ScratchProm
     """A reader does not see the last value for another five minutes."""
     rules = ({"record": "x:on", "expr": "ml_prediction_active > 0"}, {"alert": "A", "expr": "x:on"})
     assert _run(source, *rules) == [("A", 10, 10, 15), ("A", 16, 16, 30), ("A", 40, 40, None)]
+
+
+@pytest.mark.parametrize("points", [1, 2, 5])
+def test_in_how_many_parts_history_is_read_does_not_matter(
+    source: ScratchPrometheus, monkeypatch: pytest.MonkeyPatch, points: int
+) -> None:
+    """Also where a series ends just between two of them."""
+    rules = ({"record": "x:on", "expr": "ml_prediction_active > 0"}, {"alert": "A", "expr": "x:on", "for": "2m"})
+    whole = _run(source, *rules)
+    monkeypatch.setattr(replay, "_FEW_POINTS", points)
+    monkeypatch.setattr(replay, "_MOST_VALUES", points)
+    assert _run(source, *rules) == whole
+
+
+def test_one_model_alone_is_read_when_asked_for() -> None:
+    """Its name is no pattern; what belongs to no model is read, too."""
+    rule = {"alert": "A", "expr": "ml_prediction_active"}
+    group = {"name": "g", "interval": "1m", "rules": [rule]}
+    names = ("a.b|c", "axb|c", "a.b", "")
+    with scratch_prometheus() as source, scratch_prometheus() as scratch:
+        sample = [(BEGIN * 1000 + 1000, 1.0)]
+        source.write([({"__name__": "ml_prediction_active", "ml_model_name": name}, sample) for name in names])
+        run = replay.Replay([group], source=source, scratch=scratch, begin=BEGIN, end=BEGIN + 120)
+        assert run.load("a.b|c") == 2
+        assert [dict(one.labels).get("ml_model_name") for one in run.run()] == [None, "a.b|c"]
 
 
 def test_a_rule_reads_its_own_last_value(source: ScratchPrometheus) -> None:
@@ -266,9 +288,9 @@ def test_a_window_that_begins_while_an_alert_fires_says_so(source: ScratchPromet
     """It is older than it looks."""
     group = {"name": "g", "interval": "1m", "rules": [{"alert": "A", "expr": "ml_prediction_active > 0"}]}
     with scratch_prometheus() as scratch:
-        replay = Replay([group], source=source, scratch=scratch, begin=BEGIN + 45 * 60, end=BEGIN + 50 * 60)
-        replay.load()
-        assert [one.from_start for one in replay.run()] == [True]
+        run = replay.Replay([group], source=source, scratch=scratch, begin=BEGIN + 45 * 60, end=BEGIN + 50 * 60)
+        run.load()
+        assert [one.from_start for one in run.run()] == [True]
 
 
 # --- Bad input ------------------------------------------------------------------------------------

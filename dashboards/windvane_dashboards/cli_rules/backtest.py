@@ -18,15 +18,16 @@ import click
 from windvane import semconv
 from windvane._table import aligned, printable
 from windvane_dashboards.cli_rules.check import generated_groups
-from windvane_dashboards.cli_rules.options import rule_options
+from windvane_dashboards.cli_rules.options import faster_option, timings
 from windvane_dashboards.cli_rules.replay import Episode, Replay
 from windvane_dashboards.cli_rules.rulefile import Group, Rule, name_of, seconds
 from windvane_dashboards.cli_rules.scratch_prometheus import blocks_from, scratch_prometheus
 from windvane_dashboards.cli_rules.server import Prometheus, RulesError
 from windvane_dashboards.promql import MODEL_LABEL, VERSION_LABEL
+from windvane_dashboards.rules import render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["Changed", "change_threshold", "command"]
 
@@ -81,7 +82,7 @@ class _Time(click.ParamType[float]):
     help="Compare with this alert's threshold set to NUMBER; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@rule_options
+@faster_option
 def command(
     *,
     prometheus: str | None,
@@ -91,7 +92,7 @@ def command(
     model: str | None,
     thresholds: tuple[str, ...],
     as_json: bool,
-    files: Mapping[str, str],
+    faster: float,
 ) -> None:
     """Evaluate the rules over history, and tell which alerts would have fired, when, for how long and for whom.
 
@@ -105,7 +106,7 @@ def command(
     if not begin < end:
         msg = "--from must be before --to"
         raise click.UsageError(msg)
-    groups = generated_groups(files)
+    groups = generated_groups(render(timings(faster)))
     changed = [_parse_threshold(text, groups) for text in thresholds]
     with contextlib.ExitStack() as stack:
         source = _serving(openmetrics, stack) if openmetrics else Prometheus(prometheus or "")

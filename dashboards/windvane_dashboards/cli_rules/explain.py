@@ -17,10 +17,10 @@ from rich.markdown import Markdown
 from windvane import semconv
 from windvane._table import aligned, printable
 from windvane_dashboards.cli_rules.check import generated_groups
-from windvane_dashboards.cli_rules.options import rule_options
 from windvane_dashboards.cli_rules.rulefile import Rule, name_of, reasons
 from windvane_dashboards.cli_rules.server import Prometheus, RulesError
 from windvane_dashboards.promql import MODEL_LABEL, VERSION_LABEL
+from windvane_dashboards.rules import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,12 +36,12 @@ _RECORDED: Final = re.compile(r"\b[a-zA-Z_][a-zA-Z0-9_]*:[a-zA-Z0-9_:]+")
 @click.argument("alert")
 @click.option("--prometheus", metavar="URL", help="Show where it stands now, by this Prometheus (or Mimir).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@rule_options
-def command(*, alert: str, prometheus: str | None, as_json: bool, files: Mapping[str, str]) -> None:
+def command(*, alert: str, prometheus: str | None, as_json: bool) -> None:
     """Explain an alert: what it means, how severe it is, its expression, and its runbook.
 
     With --prometheus also which models it is about now, and today's values of every series that it reads.
     """
+    files = render()
     rules = _rules(files, alert)
     why = {name: text for text in files.values() for name, text in reasons(text).items()}[alert]
     now = None if prometheus is None else [_now(rule, Prometheus(prometheus)) for rule in rules]

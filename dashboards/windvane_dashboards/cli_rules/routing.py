@@ -14,11 +14,11 @@ import yaml
 from windvane import semconv
 from windvane._table import aligned, printable
 from windvane_dashboards.cli_rules.check import generated_groups
-from windvane_dashboards.cli_rules.options import rule_options
-from windvane_dashboards.cli_rules.rulefile import name_of
+from windvane_dashboards.cli_rules.rulefile import Rule, name_of
 from windvane_dashboards.cli_rules.server import Prometheus, RulesError
 from windvane_dashboards.cli_rules.tools import needed, run
 from windvane_dashboards.promql import MODEL_LABEL, VERSION_LABEL
+from windvane_dashboards.rules import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -54,7 +54,6 @@ _MATCHED_NAME: Final = re.compile(r'"?([^\s"=!~{},]+)"?\s*(?:=~|!~|!=|=)')
     help="A label that every alert gets on its way, such as an external label of Prometheus; may be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@rule_options
 def command(
     *,
     path: Path,
@@ -64,7 +63,6 @@ def command(
     severity: str | None,
     extra: tuple[str, ...],
     as_json: bool,
-    files: Mapping[str, str],
 ) -> None:
     """Tell for each model and alert which receiver gets it, by amtool's own routing test.
 
@@ -77,19 +75,22 @@ def command(
     if prometheus is not None and (team or severity):
         msg = "--team and --severity go with --model; with --prometheus the models say them"
         raise click.UsageError(msg)
-    external = dict(_pair(text) for text in extra)
+    external: dict[str, str] = {}
+    added = dict(_pair(text) for text in extra)
     if prometheus is not None:
         server = Prometheus(prometheus)
-        external = {**server.external_labels(), **external}
+        external = server.external_labels()
         models = _models(server)
     else:
         models = [{MODEL_LABEL: model or "", _TEAM: team or "", _SEVERITY: severity or ""}]
     routes = Routes(path)
-    found = [routes.route({**external, **labels}) for one in models for labels in _alerts(files, one)]
+    alerts = [rule for group in generated_groups(render()) for rule in group["rules"] if "alert" in rule]
+    # Prometheus adds no external label that an alert has already; what is named explicitly wins.
+    found = [routes.route({**external, **_labels(rule, one), **added}) for one in models for rule in alerts]
     if as_json:
         click.echo(json.dumps([asdict(route) for route in found], indent=2))
     else:
-        _print(found, routes, external)
+        _print(found, routes)
     if any(route.default for route in found):
         raise click.exceptions.Exit(_FINDINGS)
 
@@ -116,14 +117,11 @@ def _models(prometheus: Prometheus) -> list[dict[str, str]]:
     return sorted((one["metric"] for one in found), key=lambda labels: sorted(labels.items()))
 
 
-def _alerts(files: Mapping[str, str], model: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Return the labels of each alert that the model may raise, as far as they are known beforehand."""
-    for group in generated_groups(files):
-        for rule in group["rules"]:
-            if "alert" in rule:
-                severity = model.get(_SEVERITY) or _DEFAULT_SEVERITY
-                merged = {**model, _SEVERITY: severity, **(rule.get("labels") or {}), "alertname": name_of(rule)}
-                yield {name: text for name, text in merged.items() if text}
+def _labels(rule: Rule, model: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of an alert about a model, as far as they are known beforehand."""
+    severity = model.get(_SEVERITY) or _DEFAULT_SEVERITY
+    merged = {**model, _SEVERITY: severity, **(rule.get("labels") or {}), "alertname": name_of(rule)}
+    return {name: text for name, text in merged.items() if text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,14 +200,14 @@ def _matched(route: Any) -> Iterator[str]:  # noqa: ANN401 - YAML
         yield from _matched(child)
 
 
-def _print(found: list[Route], routes: Routes, external: Mapping[str, str]) -> None:
+def _print(found: list[Route], routes: Routes) -> None:
     rows: list[tuple[str, ...]] = [("model", "version", "alert", "team", "severity", "receivers")]
     for route in found:
         cells = (route.labels.get(name, "-") for name in (MODEL_LABEL, VERSION_LABEL, "alertname", _TEAM, _SEVERITY))
         receivers = ", ".join(printable(name) for name in route.receivers) + (" (the default)" if route.default else "")
         rows.append((*map(printable, cells), receivers))
     click.echo(aligned(rows, len(rows[0])))
-    carried = {name for route in found for name in route.labels} | external.keys()
+    carried = {name for route in found for name in route.labels}
     if absent := [name for name in routes.matched_labels if name not in carried]:
         named = ", ".join(map(printable, absent))
         click.echo(f"\nThe tree also routes by {named}, which these alerts do not carry as far as is known here.")

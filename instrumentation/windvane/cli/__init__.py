@@ -30,7 +30,7 @@ _SUBCOMMANDS: Final = {
     "dashboards": ("windvane_dashboards.cli_dashboards", "cli", "Render the Grafana dashboards."),
     "demo": ("windvane_processors.demo.cli", "demo", "See it work: real flights, a real service, a real stack."),
     "doctor": ("windvane.cli.doctor", "cli", "Check that this environment can send telemetry."),
-    "rules": ("windvane_dashboards.cli_rules", "cli", "Render the Prometheus rules."),
+    "rules": ("windvane_dashboards.cli_rules", "cli", "Render, compare, send, explain and try the Prometheus rules."),
     "stack": ("windvane_processors.stack.cli", "cli", "Find or build Collector, Prometheus and Alertmanager."),
 }
 
