@@ -121,10 +121,10 @@ def test_a_changed_threshold_tells_what_it_would_have_done(told: dict[str, Any])
     """Number or series, the threshold is replaced wherever the alert compares with it."""
     alerts = {one["alert"]: one for one in told["alerts"]}
     changed = {one["alert"]: one for one in told["thresholds"]}
-    assert changed["MLFeatureDrift"]["was"] == "ml_model_feature:ml_feature_psi_noise_floor:1h"
+    assert changed["MLFeatureDrift"]["was"] == ["ml_model_feature:ml_feature_psi_noise_floor:1h"]
     (drift,) = changed["MLFeatureDrift"]["alerts"]
     assert alerts["MLFeatureDrift"]["fired"] < drift["fired"] < drift["ended"] < alerts["MLFeatureDrift"]["ended"]
-    assert changed["MLFeatureBroken"]["was"] == "0.25"
+    assert changed["MLFeatureBroken"]["was"] == ["0.25"]
     assert len(changed["MLFeatureBroken"]["alerts"]) == 1
     assert changed["MLModelErrors"]["alerts"] == []
 
@@ -200,7 +200,7 @@ def test_people_read_a_table(openmetrics: Path) -> None:
     assert "MLFeatureBroken  fares" in done.output
     assert "pricing  critical  2025-10-09 11:06:00Z" in done.output
     assert "MLModelErrors with 0.5 in place of ml_model_objective:ml_error_budget:burn_threshold" in done.output
-    assert ": 0 alerts, 0s in all instead of 1 alerts, " in done.output
+    assert ": 0 alerts, 0s in all instead of 1 alert, " in done.output
 
 
 # --- Evaluation -----------------------------------------------------------------------------------
@@ -276,6 +276,17 @@ def test_a_rule_reads_its_own_last_value(source: ScratchPrometheus) -> None:
     assert _run(source, *above)[0] == ("B", 11, 11, 16)
 
 
+def test_groups_keep_their_own_intervals(source: ScratchPrometheus) -> None:
+    """An alert that is looked at every four minutes fires and ends at its own evaluations."""
+    often = {"name": "a", "interval": "1m", "rules": [{"record": "x:on", "expr": "ml_prediction_active > 0"}]}
+    rarely = {"name": "b", "interval": "4m", "rules": [{"alert": "A", "expr": "x:on", "for": "4m"}]}
+    with scratch_prometheus() as scratch:
+        run = replay.Replay([often, rarely], source=source, scratch=scratch, begin=BEGIN, end=BEGIN + 3540)
+        run.load()
+        found = [tuple((at or BEGIN - 60) - BEGIN for at in (one.pending, one.fired, one.ended)) for one in run.run()]
+    assert found == [(720, -60, 960), (1200, 1440, 1920), (2400, 2640, -60)]
+
+
 def test_alerts_that_read_alerts_see_them(source: ScratchPrometheus) -> None:
     """Hysteresis and inhibition within the rules."""
     first = {"alert": "A", "expr": "ml_prediction_active > 0", "for": "3m"}
@@ -299,8 +310,8 @@ def test_a_window_that_begins_while_an_alert_fires_says_so(source: ScratchPromet
 def test_a_threshold_is_what_the_first_comparison_compares_with() -> None:
     """Also by a join and with matchers; not another number further on; a function is refused."""
     rule = {"alert": "A", "expr": 'a > on (m) group_left () limit{k=">"} and b > on (m) limit{k=">"} unless c > 0.5'}
-    assert change_threshold(rule, 3.0).rule["expr"] == "a > 3.0 and b > 3.0 unless c > 0.5"
-    assert change_threshold({"alert": "A", "expr": "rate(a[5m]) >= 1e-3"}, 2.0).rule["expr"] == "rate(a[5m]) >= 2.0"
+    assert change_threshold(rule, 3.0)[0]["expr"] == "a > 3.0 and b > 3.0 unless c > 0.5"
+    assert change_threshold({"alert": "A", "expr": "rate(a[5m]) >= 1e-3"}, 2.0)[0]["expr"] == "rate(a[5m]) >= 2.0"
     for expr in ("a", "a > max(b)", "a > max by (c) (b)", "a > (b)"):
         with pytest.raises(RulesError, match="no threshold to change"):
             change_threshold({"alert": "A", "expr": expr}, 1)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -120,7 +121,7 @@ def command(
         )
         replay.load(model)
         episodes = replay.run()
-        compared = [(change, replay.run_changed([change.rule])) for change in changed]
+        compared = [(change, replay.run_changed(change.alert, change.rules)) for change in changed]
     _progress("")
     if as_json:
         click.echo(json.dumps(_as_json(episodes, compared, begin, end), indent=2))
@@ -145,29 +146,35 @@ def _progress(line: str) -> None:
 # --- Thresholds -----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
 class Changed:
-    """An alerting rule with another threshold.
+    """An alert with another threshold.
 
     Attributes:
-        rule: the rule.
-        was: what the threshold is now.
-        number: what it is set to.
+        alert: its name.
+        number: what the threshold is set to.
+        rules: its rules with that, in their order.
+        was: what the threshold is otherwise, of each rule.
     """
 
-    def __init__(self, rule: Rule, was: str, number: float) -> None:
-        """Keep what was changed."""
-        self.rule, self.was, self.number = rule, was, number
+    alert: str
+    number: float
+    rules: tuple[Rule, ...]
+    was: tuple[str, ...]
 
     def __str__(self) -> str:
         """The change, for people."""
-        return f"{name_of(self.rule)} with {self.number:g} in place of {self.was}"
+        return f"{self.alert} with {self.number:g} in place of {' and '.join(dict.fromkeys(self.was))}"
 
 
-def change_threshold(rule: Rule, number: float) -> Changed:
+def change_threshold(rule: Rule, number: float) -> tuple[Rule, str]:
     """Set the threshold of an alerting rule: what its first comparison compares with, wherever it does so.
 
     That may be a number, or a series such as the noise floor or an objective, which the number then replaces for
     every model.
+
+    Returns:
+        The rule with that, and what it has compared with.
 
     Raises:
         RulesError: its expression compares with something else, or not at all.
@@ -184,16 +191,18 @@ def change_threshold(rule: Rule, number: float) -> Changed:
         same = match["operand"] == operand and match["operator"] == first["operator"]
         return f"{match['operator']} {number!r}" if same else match[0]
 
-    return Changed({**rule, "expr": _COMPARISON.sub(replace, expression)}, operand, number)
+    return {**rule, "expr": _COMPARISON.sub(replace, expression)}, operand
 
 
 def _parse_threshold(text: str, groups: Iterable[Group]) -> Changed:
-    alerts = {name_of(rule): rule for group in groups for rule in group["rules"] if "alert" in rule}
+    alerts = [rule for group in groups for rule in group["rules"] if "alert" in rule]
     name, _, number = text.partition("=")
-    if name not in alerts or not re.fullmatch(_NUMBER, number):
-        msg = f"{text!r} is not ALERT=NUMBER; the alerts are {', '.join(alerts)}"
+    chosen = [rule for rule in alerts if name_of(rule) == name]
+    if not chosen or not re.fullmatch(_NUMBER, number):
+        msg = f"{text!r} is not ALERT=NUMBER; the alerts are {', '.join(dict.fromkeys(map(name_of, alerts)))}"
         raise click.BadParameter(msg, param_hint="--threshold")
-    return change_threshold(alerts[name], float(number))
+    rules, was = zip(*(change_threshold(rule, float(number)) for rule in chosen), strict=True)
+    return Changed(name, float(number), rules, was)
 
 
 # --- Telling --------------------------------------------------------------------------------------
@@ -216,7 +225,7 @@ def _print(episodes: list[Episode], compared: list[tuple[Changed, list[Episode]]
     else:
         click.echo("no alert would have fired")
     for change, others in compared:
-        before = [episode for episode in fired if episode.alert == name_of(change.rule)]
+        before = [episode for episode in fired if episode.alert == change.alert]
         click.echo(f"\n{change}: {_amount(_fired(others), end)} instead of {_amount(before, end)}")
         for sign, some in (("-", _only(before, _fired(others))), ("+", _only(_fired(others), before))):
             for row in some[:_MOST_ROWS]:
@@ -256,7 +265,7 @@ def _row(episode: Episode, end: float) -> tuple[str, ...]:
 
 def _amount(fired: Sequence[Episode], end: float) -> str:
     span = _span(sum((end if one.ended is None else one.ended) - (one.fired or 0) for one in fired))
-    return f"{len(fired)} alerts, {span} in all"
+    return f"{len(fired)} alert{'' if len(fired) == 1 else 's'}, {span} in all"
 
 
 def _summary(fired: Iterable[Episode], end: float) -> str:
@@ -282,10 +291,10 @@ def _as_json(
         "pending_only": len(episodes) - len(_fired(episodes)),
         "thresholds": [
             {
-                "alert": name_of(change.rule),
-                "was": change.was,
+                "alert": change.alert,
+                "was": list(change.was),
                 "is": change.number,
-                "expr": change.rule["expr"],
+                "expr": [rule["expr"] for rule in change.rules],
                 "alerts": [_one(episode) for episode in _fired(others)],
             }
             for change, others in compared

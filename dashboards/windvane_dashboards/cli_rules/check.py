@@ -53,7 +53,8 @@ def command(*, paths: tuple[Path, ...], prometheus: str | None, files: Mapping[s
     for line in said:
         click.echo(line, err=True)
     if findings:
-        click.echo(f"{len(findings)} differences; `windvane rules render` writes what should be deployed", err=True)
+        number = f"{len(findings)} difference{'' if len(findings) == 1 else 's'}"
+        click.echo(f"{number}; `windvane rules render` writes what should be deployed", err=True)
         raise click.exceptions.Exit(_FINDINGS)
     count = sum(len(group["rules"]) for group in expected)
     click.echo(f"the same: {count} rules in {len(expected)} groups")

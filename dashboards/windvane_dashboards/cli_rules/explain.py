@@ -43,13 +43,13 @@ def command(*, alert: str, prometheus: str | None, as_json: bool) -> None:
     """
     files = render()
     rules = _rules(files, alert)
-    why = {name: text for text in files.values() for name, text in reasons(text).items()}[alert]
+    whys = [why for text in files.values() for name, why in reasons(text) if name == alert]
     now = None if prometheus is None else [_now(rule, Prometheus(prometheus)) for rule in rules]
     if as_json:
         told = [
             {
                 "alert": alert,
-                "why": why,
+                "why": whys[number],
                 "severity": _severity(rule),
                 "expr": rule["expr"],
                 "for": rule.get("for"),
@@ -61,10 +61,12 @@ def command(*, alert: str, prometheus: str | None, as_json: bool) -> None:
         ]
         click.echo(json.dumps(told, indent=2))
         return
-    click.echo(f"{alert}\n\n{why}")
+    click.echo(alert)
     for number, rule in enumerate(rules):
         keep = f", stays for {rule['keep_firing_for']} after it" if "keep_firing_for" in rule else ""
-        click.echo(f"\nseverity: {_severity(rule)}\nwaits for {rule.get('for', '0s')}{keep}\n\n{rule['expr']}")
+        click.echo(
+            f"\n{whys[number]}\n\nseverity: {_severity(rule)}\nwaits for {rule.get('for', '0s')}{keep}\n\n{rule['expr']}"
+        )
         if now is not None:
             _print_now(now[number])
     click.echo()

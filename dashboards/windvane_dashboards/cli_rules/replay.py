@@ -8,8 +8,10 @@ What an alert's expression gives runs through the states of Prometheus' `Alertin
 
 from __future__ import annotations
 
+import dataclasses
 import graphlib
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -35,6 +37,7 @@ _FEW_POINTS: Final = 100  # asked for first, while the number of series is unkno
 _MOST_VALUES: Final = 1_000_000  # held at once
 _MOST_STEPS: Final = 100_000
 _MOST_SAMPLES: Final = 200_000_000
+_SHORTEST_PART: Final = 10.0
 _LONGEST_PART: Final = 14_400.0
 _IN_QUOTES: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ALERT_NAME: Final = re.compile(r'alertname\s*=\s*"([^"]*)"')
@@ -146,6 +149,7 @@ class _Node:
 
     position: int
     group: str
+    step: int  # milliseconds
     rule: Rule
     makes: str
     reads: set[str]
@@ -164,7 +168,7 @@ class Replay:
         log: told what is being done.
 
     Raises:
-        RulesError: the groups have different intervals, or there are too many evaluations.
+        RulesError: there are too many evaluations.
     """
 
     def __init__(
@@ -178,20 +182,14 @@ class Replay:
         log: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """Order the rules; nothing is read yet."""
-        groups = list(groups)
-        intervals = {seconds(group["interval"]) for group in groups}
-        if len(intervals) != 1:
-            msg = "the groups have different intervals; their evaluations cannot be told apart afterwards"
-            raise RulesError(msg)
-        (self._interval,) = intervals
-        self._step = round(self._interval * 1000)
-        self._begin, self._end = (time - time % self._interval for time in (begin, end))
+        self._begin, self._end = begin, end
         self._source, self._scratch, self._log = source, scratch, log
-        self._nodes = _nodes(groups)
+        self._nodes = _nodes(list(groups))
         self._units = _order(self._nodes)
         self._lead = self._leads()
-        self.earliest = min((self._begin - lead for lead in self._lead.values()), default=self._begin)
-        if (self._end - self.earliest) / self._interval > _MOST_STEPS:
+        longest = max(self._lead.values(), default=0.0)
+        shortest = min((node.step for node in self._nodes), default=1000)
+        if (self._end - self._begin + longest) * 1000 / shortest > _MOST_STEPS:
             msg = f"more than {_MOST_STEPS} evaluations; choose a shorter time"
             raise RulesError(msg)
         self._read = {name for node in self._nodes for name in node.reads}
@@ -223,7 +221,7 @@ class Replay:
                     if "values" in one
                 ]
                 number = sum(len(samples) for _, samples in series)
-                part = min(max(part * _MOST_VALUES / 2 / max(number, 1), self._interval), 2 * part, _LONGEST_PART)
+                part = min(max(part * _MOST_VALUES / 2 / max(number, 1), _SHORTEST_PART), 2 * part, _LONGEST_PART)
                 count += number
                 if count > _MOST_SAMPLES:
                     msg = f"more than {_MOST_SAMPLES:,} samples; choose a shorter time or one model with --model"
@@ -250,40 +248,36 @@ class Replay:
             self._log(f"evaluated {number} of {len(self._units)} rules")
         return self._of_interest(episodes)
 
-    def run_changed(self, rules: Iterable[Rule]) -> list[Episode]:
-        """Evaluate other forms of alerting rules over what `run` has stored.
+    def run_changed(self, alert: str, rules: Iterable[Rule]) -> list[Episode]:
+        """Evaluate other forms of the rules of an alert, in their order, over what `run` has stored.
 
         Raises:
             RulesError: a rule cannot be evaluated.
         """
         episodes: list[Episode] = []
-        for rule in rules:
-            episodes += self._range(self._like(rule), store=False)
+        nodes = (node for node in self._nodes if "alert" in node.rule and name_of(node.rule) == alert)
+        for node, rule in zip(nodes, rules, strict=True):
+            episodes += self._range(dataclasses.replace(node, rule=rule), store=False)
         return self._of_interest(episodes)
 
     def _of_interest(self, episodes: Iterable[Episode]) -> list[Episode]:
         lasted = (one for one in episodes if one.ended is None or one.ended > self._begin)
         return sorted(lasted, key=lambda one: (one.pending, one.alert, one.labels))
 
-    def _like(self, rule: Rule) -> _Node:
-        (node, *_) = [node for node in self._nodes if name_of(node.rule) == name_of(rule)]
-        return _Node(node.position, node.group, rule, node.makes, node.reads, node.back)
-
-    def _grid(self, begin: float) -> Iterator[float]:
-        steps = round((self._end - begin) / self._interval)
-        return (begin + step * self._interval for step in range(steps + 1))
+    def _first(self, node: _Node) -> int:
+        """Return the first evaluation of a rule, in milliseconds: a multiple of its interval, as Prometheus has it."""
+        return round((self._begin - self._lead[node.position]) * 1000) // node.step * node.step
 
     def _range(self, node: _Node, *, store: bool = True) -> list[Episode]:
         """Evaluate a rule at every step, many at once."""
-        begin = self._begin - self._lead[node.position]
         if "record" in node.rule:
             alive: set[Labels] = set()
-            for first, last, matrix in self._matrices(node, begin):
-                alive = self._record(matrix, first, last, alive)
+            for first, last, matrix in self._matrices(node):
+                alive = self._record(node, matrix, first, last, alive)
             return []
-        alert = _Alert(node.rule, begin)
+        alert = _Alert(node.rule, self._first(node) / 1000)
         output = _Store(self._scratch) if store and node.makes in self._read else None
-        for first, last, matrix in self._matrices(node, begin):
+        for first, last, matrix in self._matrices(node):
             held: dict[int, dict[Labels, float]] = {}
             for metric, samples in matrix.items():
                 labels = alert.labels(dict(metric))
@@ -291,23 +285,23 @@ class Replay:
                     if labels in held.setdefault(when, {}):
                         raise RulesError(_twice(node.rule))
                     held[when][labels] = value
-            for when in range(first, last + 1, self._step):
+            for when in range(first, last + 1, node.step):
                 alert.step(when / 1000, held.get(when, {}))
                 if output is not None:
                     output.step(when / 1000, dict.fromkeys(alert.series(), 1.0))
         return alert.episodes
 
-    def _matrices(self, node: _Node, begin: float) -> Iterator[tuple[int, int, Matrix]]:
+    def _matrices(self, node: _Node) -> Iterator[tuple[int, int, Matrix]]:
         """Evaluate an expression at every step; yield first step, last step and series of one part after the other."""
-        first, end = round(begin * 1000), round(self._end * 1000)
+        first, end = self._first(node), round(self._end * 1000)
         steps = _FEW_POINTS
         while first <= end:
-            last = min(first + (steps - 1) * self._step, end)
+            last = min(first + (steps - 1) * node.step, end - (end - first) % node.step)
             form = {
                 "query": str(node.rule["expr"]),
                 "start": f"{first / 1000:.3f}",
                 "end": f"{last / 1000:.3f}",
-                "step": f"{self._interval:.3f}",
+                "step": f"{node.step / 1000:.3f}",
             }
             matrix: Matrix = {}
             for one in self._scratch.api("query_range", form)["result"]:
@@ -316,10 +310,10 @@ class Replay:
                     raise RulesError(_twice(node.rule))
                 matrix[labels] = [(round(float(time) * 1000), float(value)) for time, value in one["values"]]
             yield first, last, matrix
-            first = last + self._step
+            first = last + node.step
             steps = min(max(_MOST_VALUES // max(len(matrix), 1), 1), _MOST_POINTS)
 
-    def _record(self, matrix: Matrix, first: int, last: int, alive: set[Labels]) -> set[Labels]:
+    def _record(self, node: _Node, matrix: Matrix, first: int, last: int, alive: set[Labels]) -> set[Labels]:
         """Store what a recording rule gives, and the end of each series; return those that have not ended."""
         self._scratch.write((dict(labels), [(first, STALE)]) for labels in alive - matrix.keys())
         self._scratch.write(
@@ -327,7 +321,7 @@ class Replay:
                 dict(labels),
                 [
                     *([(first, STALE)] if labels in alive and samples[0][0] != first else []),
-                    *_ending(samples, self._step, last),
+                    *_ending(samples, node.step, last),
                 ],
             )
             for labels, samples in matrix.items()
@@ -341,11 +335,14 @@ class Replay:
 
     def _step_by_step(self, unit: list[_Node]) -> list[Episode]:
         """Evaluate rules that read each other's last values, as their group does."""
-        begin = self._begin - max(self._lead[node.position] for node in unit)
-        stores = [_Store(self._scratch) for _ in unit]
-        alerts = [None if "record" in node.rule else _Alert(node.rule, begin) for node in unit]
-        for at in self._grid(begin):
-            for node, store, alert in zip(unit, stores, alerts, strict=True):
+        alerts = [None if "record" in node.rule else _Alert(node.rule, self._first(node) / 1000) for node in unit]
+        parts = list(zip(unit, [_Store(self._scratch) for _ in unit], alerts, strict=True))
+        begin, step = min(self._first(node) for node in unit), math.gcd(*(node.step for node in unit))
+        for when in range(begin, round(self._end * 1000) + 1, step):
+            for node, store, alert in parts:
+                if when % node.step:
+                    continue
+                at = when / 1000
                 found = self._scratch.query(str(node.rule["expr"]), at)
                 if alert is None:
                     store.step(at, {self._result(node.rule, one["metric"]): _value(one) for one in found})
@@ -367,10 +364,10 @@ class Replay:
             readers = [node for node in self._nodes if unit_of[node.position] > number and node.reads & names]
             need = max((lead[node.position] + node.back for node in readers), default=0.0)
             for node in unit:
-                own = seconds(node.rule.get("for")) + self._interval if "alert" in node.rule else 0.0
+                own = seconds(node.rule.get("for")) + node.step / 1000 if "alert" in node.rule else 0.0
                 # What it reads of itself goes back without end; one window more lets it settle.
                 own += node.back if len(unit) > 1 or node.makes in node.reads else 0.0
-                lead[node.position] = _whole(need + own, self._interval)
+                lead[node.position] = need + own
             most = max(lead[node.position] for node in unit)
             lead.update(dict.fromkeys((node.position for node in unit), most))
         return lead
@@ -380,6 +377,7 @@ def _nodes(groups: list[Group]) -> list[_Node]:
     nodes: list[_Node] = []
     alerts = {name_of(rule) for group in groups for rule in group["rules"] if "alert" in rule}
     for group in groups:
+        step = round(seconds(group["interval"]) * 1000)
         for rule in group["rules"]:
             expression = str(rule["expr"])
             reads = set(_WORD.findall(_IN_QUOTES.sub("", expression)))
@@ -391,7 +389,7 @@ def _nodes(groups: list[Group]) -> list[_Node]:
             outer = [seconds(span) for span, sub in _WINDOW.findall(expression) if sub]
             offsets = [seconds(span) for span in _OFFSET.findall(expression)]
             back = _LOOKBACK + sum(max(spans, default=0.0) for spans in (ranges, outer, offsets))
-            nodes.append(_Node(len(nodes), group["name"], rule, makes, reads, back))
+            nodes.append(_Node(len(nodes), group["name"], step, rule, makes, reads, back))
     return nodes
 
 
@@ -444,10 +442,6 @@ def _raw_names() -> set[str]:
 
 def _value(sample: Mapping[str, Any]) -> float:
     return float(sample["value"][1])
-
-
-def _whole(span: float, interval: float) -> float:
-    return -(-span // interval) * interval
 
 
 def _twice(rule: Rule) -> str:

@@ -118,15 +118,16 @@ def is_ours(group: Group) -> bool:
     )
 
 
-def reasons(text: str) -> dict[str, str]:
-    """Return why each alert of a generated file is there: the comment above it."""
-    found, comment = {}, ""
+def reasons(text: str) -> list[tuple[str, str]]:
+    """Return each alerting rule of a generated file, in order, with why it is there: the comment above it."""
+    found: list[tuple[str, str]] = []
+    comment = ""
     for line in map(str.strip, text.splitlines()):
         if line.startswith("# "):
             comment += line[2:] if comment.endswith("-") else f" {line[2:]}"
             continue
         if line.startswith("- alert: "):
-            found[line.removeprefix("- alert: ")] = comment.strip()
+            found.append((line.removeprefix("- alert: "), comment.strip()))
         comment = ""
     return found
 
