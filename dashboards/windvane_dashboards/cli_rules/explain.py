@@ -64,9 +64,8 @@ def command(*, alert: str, prometheus: str | None, as_json: bool) -> None:
     click.echo(alert)
     for number, rule in enumerate(rules):
         keep = f", stays for {rule['keep_firing_for']} after it" if "keep_firing_for" in rule else ""
-        click.echo(
-            f"\n{whys[number]}\n\nseverity: {_severity(rule)}\nwaits for {rule.get('for', '0s')}{keep}\n\n{rule['expr']}"
-        )
+        click.echo(f"\n{whys[number]}\n\nseverity: {_severity(rule)}")
+        click.echo(f"waits for {rule.get('for', '0s')}{keep}\n\n{rule['expr']}")
         if now is not None:
             _print_now(now[number])
     click.echo()
