@@ -93,6 +93,8 @@ assert "site-packages" in windvane_processors.__file__, windvane_processors.__fi
 assert (collector_config() / "collector.yaml").is_file()
 assert "site-packages" in str(collector_config())
 assert list((generated() / "rules").glob("*.yml"))
+from windvane_dashboards.cli_rules.explain import runbook
+assert runbook("MLFeatureDrift")
 """
     done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

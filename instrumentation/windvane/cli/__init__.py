@@ -32,7 +32,7 @@ _SUBCOMMANDS: Final = {
     "doctor": ("windvane.cli.doctor", "cli", "Check that this environment can send telemetry."),
     "profile": ("windvane_processors.profile.cli", "processors", "Build, read and compare profiles."),
     "process": ("windvane_processors.process.cli", "processors", "Run the service that keeps profiles."),
-    "rules": ("windvane_dashboards.cli_rules", "cli", "Render the Prometheus rules."),
+    "rules": ("windvane_dashboards.cli_rules", "cli", "Render, compare, send, explain and try the Prometheus rules."),
     "stack": ("windvane_processors.stack.cli", "cli", "Find or build Collector, Prometheus and Alertmanager."),
 }
 
