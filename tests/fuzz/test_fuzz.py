@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from fuzz import fuzz
+from fuzz.fuzzer import fuzz
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_damaged_bytes_give_a_clear_error(seed: int) -> None:
-    """A moment of what `python tests/fuzz/fuzz.py --seconds 600` does for longer."""
+    """A moment of what `python tests/fuzz/fuzzer.py --seconds 600` does for longer."""
     seen = fuzz(2, seed)
     assert min(seen[name] for name in ("profile", "request", "store", "baseline")) > 20
     for name in ("profile", "request", "store"):

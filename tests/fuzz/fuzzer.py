@@ -1,6 +1,6 @@
 """Damages what windvane reads from outside, for as long as it is told, and sees that nothing but a clear error comes.
 
-`python tests/fuzz/fuzz.py --seconds 600` prints how many inputs each reader has seen, and saves one that went wrong
+`python tests/fuzz/fuzzer.py --seconds 600` prints how many inputs each reader has seen, and saves one that went wrong
 beside it under its seed. The tests run it for a moment.
 """
 
