@@ -212,6 +212,38 @@ def throughput() -> Iterator[Figure]:
         yield Figure(text, rate, wanted, rate / wanted, ">= 1", rate >= wanted)
 
 
+def profiling() -> Iterator[Figure]:
+    """What profiles add to the worker's CPU, over that of counting into bins."""
+    rng = np.random.default_rng(0)
+    rows = [dict(zip(_ROW, values.tolist(), strict=True)) for values in rng.normal(size=(5000, _FEATURES))]
+    models = [
+        windvane.Model(name, version="1", features=list(_ROW), profiles=profiles)
+        for name, profiles in (("profiled", windvane.ProfileEvents()), ("unprofiled", None))
+    ]
+    predicts = [model.predict(lambda _row: 0.5) for model in models]
+    predicts[0](rows[0])
+    thread = next(thread for thread in threading.enumerate() if thread.name == "windvane-worker")
+    assert thread.ident is not None
+    clock = time.pthread_getcpuclockid(thread.ident)
+
+    def seconds(predict: Callable[[dict[str, float]], float]) -> float:
+        begin = time.clock_gettime(clock)
+        for row in rows:
+            predict(row)
+        _runtime.worker.drain(30)
+        return (time.clock_gettime(clock) - begin) / len(rows) * 1e6
+
+    own, rival = in_turn(*[lambda predict=predict: seconds(predict) for predict in predicts])
+    yield figure("profiled-rows: us of the worker's CPU per dict row of 30, against bins alone", own, rival, "<= 2")
+
+
+def profiles() -> Iterator[Figure]:
+    """Profiles against whylogs, on the same frames."""
+    import profiles as against_whylogs  # noqa: PLC0415 - it needs this module
+
+    return against_whylogs.profiles()
+
+
 def percentile(answers: Iterable[str], share: float) -> float:
     """Return a percentile of the calls of all rounds together, in milliseconds."""
     return float(np.percentile([seconds for answer in answers for seconds in json.loads(answer)], share) * 1e3)
@@ -367,6 +399,8 @@ GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "frame": frame,
     "rivals": rivals,
     "throughput": throughput,
+    "profiling": profiling,
+    "profiles": profiles,
     "tail": tail,
     "collector": collector,
     "import": import_time,
