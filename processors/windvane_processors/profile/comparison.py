@@ -65,6 +65,7 @@ _MISSING_ROSE: Final = 3.29
 """Standard deviations that a share of missing values moves by chance once in a thousand times."""
 
 _CURVE_RANKS: Final = (0.001, 0.005, *(round(0.025 * i, 3) for i in range(1, 40)), 0.995, 0.999)
+_MUCH_LEFT_OUT: Final = 0.05
 _TINY: Final = 1e-300
 _CUT: Final = 128
 """Characters of a text that a profile keeps as a frequent item."""
@@ -533,6 +534,7 @@ def _compare_column(
 def _judged(result: ColumnComparison, reference: _Reference, column: ColumnProfile) -> ColumnComparison:
     """Compute the statistics of a column that both sides have values of."""
     current_type = value_type(column)
+    note = ""
     if reference.categories is None:
         before, now = reference.counts, count_numbers(column, reference.edges)
         error = share_error(column)
@@ -544,6 +546,9 @@ def _judged(result: ColumnComparison, reference: _Reference, column: ColumnProfi
         before, now = category_counts(reference.categories, current, reference.names)
         dispersion = reference.dispersion
         labels = reference.names
+        left_out = max(side.left_out / side.n for side in (reference.categories, current))
+        if left_out > _MUCH_LEFT_OUT:
+            note = f"{left_out:.0%} of the values were too rare to be named and may be of any category"
         result = replace(
             result,
             new_categories=_unexpected(current, reference.categories, reference.vocabulary),
@@ -556,7 +561,7 @@ def _judged(result: ColumnComparison, reference: _Reference, column: ColumnProfi
     return replace(
         result,
         verdict="shifted" if shifted else "stable",
-        note=f"values were of type {reference.side.type} and now are of type {current_type}" if changed_type else "",
+        note=f"values were of type {reference.side.type} and now are of type {current_type}" if changed_type else note,
         psi=psi,
         noise_floor=floor,
         grade=next(grade for grade, least in reversed(GRADES.items()) if psi > least) if shifted else None,

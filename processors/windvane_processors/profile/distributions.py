@@ -55,8 +55,8 @@ def sample_of(column: ColumnProfile) -> NDArray[np.float64]:
     if tally is not None:
         values, counts = tally
         return np.asarray(values[np.searchsorted(np.cumsum(counts), ranks * counts.sum())])
-    values: NDArray[np.float64] = np.array(column.quantiles.quantiles(ranks.tolist()))
-    return values[np.isfinite(values)]
+    found: NDArray[np.float64] = np.array(column.quantiles.quantiles(ranks.tolist()))
+    return found[np.isfinite(found)]
 
 
 def share_error(column: ColumnProfile) -> float:
@@ -255,15 +255,36 @@ def category_counts(
             p[i] = q[i] = (max(low, reference_low) + min(high, reference_high)) / 2
     p[-2], q[-2] = current.null / current.n, reference.null / reference.n
     p[-1], q[-1] = max(0.0, 1 - p.sum()), max(0.0, 1 - q.sum())
-    _explain(p, q, current.left_out / current.n)
-    _explain(q, p, reference.left_out / reference.n)
+    if current.left_out:
+        _share_out(p, q, current.left_out / current.n)
+    if reference.left_out:
+        _share_out(q, p, reference.left_out / reference.n)
     return q * reference.n, p * current.n
 
 
-def _explain(shares: NDArray[np.float64], others: NDArray[np.float64], left_out: float) -> None:
-    """Let what was left out make up for categories that one side has less of, as far as it is more there."""
-    lacking = np.maximum(others[:-2] - shares[:-2], 0.0)
-    moved = min(left_out, shares[-1] - others[-1], float(lacking.sum()))
-    if moved > 0:
-        shares[:-2] += lacking * (moved / lacking.sum())
-        shares[-1] -= moved
+def _share_out(shares: NDArray[np.float64], others: NDArray[np.float64], left_out: float) -> None:
+    """Share what was left out among the rest and the categories that lack most, in proportion to the other side.
+
+    So both sides have the same ratio in all of these, the one that is closest to 1 everywhere.
+
+    Args:
+        shares: of the side, with the rest last, shape (c + 2,); changed in place.
+        others: of the other side, likewise.
+        left_out: share of the values that may be of any category; it stands in the rest.
+    """
+    ratios = np.divide(shares[:-2], others[:-2], out=np.full(shares.size - 2, np.inf), where=others[:-2] > 0)
+    own, other = shares[-1], others[-1]
+    lacking: list[int] = []
+    for i in np.argsort(ratios, kind="stable").tolist():
+        if not others[i] or own <= ratios[i] * other:
+            break
+        own, other = own + shares[i], other + others[i]
+        lacking.append(i)
+    if not lacking:
+        return
+    added = others[lacking] * (own / other) - shares[lacking]
+    total = float(added.sum())
+    if total > 0:
+        added *= min(1.0, left_out / total)
+        shares[lacking] += added
+        shares[-1] = max(0.0, shares[-1] - float(added.sum()))

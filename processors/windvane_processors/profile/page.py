@@ -26,7 +26,7 @@ _WIDTH: Final = 340
 _HEIGHT: Final = 132
 _TOP: Final = 8
 _BOTTOM: Final = 22
-_LEFT: Final = 34
+_LEFT: Final = 42
 _SHOWN_CATEGORIES: Final = 9
 _ROW: Final = 18
 _NAMES: Final = 108
@@ -44,7 +44,8 @@ _SHOWN_FINDINGS: Final = 40
 _POLICY: Final = "default-src 'none'; style-src 'sha256-{}'"
 _HINT: Final = (
     "Those that explain most of the drift first. Contribution is the share of the drift beyond chance, weighted by "
-    "importance. A column whose PSI is above its noise floor has shifted."
+    "importance. A column whose PSI is above its noise floor has shifted. Missing is by how many percentage points the "
+    "share of missing values has changed."
 )
 _LEGEND: Final = '<span class="key before"></span>reference <span class="key now"></span>current'
 
@@ -97,7 +98,7 @@ def html_page(comparison: Comparison) -> str:
 
 _HEAD: Final = (
     "Column", "Verdict", "Contribution", "PSI", "Noise floor", "Jensen-Shannon", "Hellinger", "KS", "Wasserstein",
-    "Chi-squared p", "Missing, points",
+    "Chi-squared p", "Missing",
 )  # fmt: skip
 
 
