@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from windvane.baseline import Baseline
 from windvane.cli import main
 from windvane.profiles import DatasetProfile
-from windvane_processors.profile import compare, html_page, summarize
-from windvane_processors.profile.summary import QUANTILES
+from windvane_processors.profile.comparison import compare
+from windvane_processors.profile.page import html_page
+from windvane_processors.profile.summary import QUANTILES, summarize
 from windvane_processors.profile_store import Part, ProfileStore
 
 if TYPE_CHECKING:
@@ -210,8 +211,7 @@ def test_profiles_are_merged(run: Run, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "merged.bin"
     code, printed, _ = run("merge", "reference.bin", "clean.bin", "drifted.bin", "-o", out)
     assert code == 0
-    assert printed.endswith("merged.bin: 3 profiles, 30,000 rows, 6 columns.
-")
+    assert printed.endswith("merged.bin: 3 profiles, 30,000 rows, 6 columns.\n")
     merged = DatasetProfile.deserialize(out.read_bytes())
     assert merged.columns["carrier"].counts.n == 30_000
     assert merged.columns["distance"].quantiles is not None

@@ -13,7 +13,7 @@ from scipy import stats
 
 from windvane.baseline import Baseline, BaselineWarning
 from windvane.profiles import DatasetProfile, ProfileError
-from windvane_processors.profile import ColumnComparison, compare
+from windvane_processors.profile.comparison import ColumnComparison, compare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from windvane._table import printable
 from windvane.errors import ProfileError
 from windvane_processors.profile.options import selection_options
-from windvane_processors.profile.sources import Selection, check_selection, read_profile, write_file
+from windvane_processors.profile.sources import Selection, check_selection, read_profile, shown, write_file
 from windvane_processors.profile.summary import summarize
 
 if TYPE_CHECKING:
@@ -29,7 +28,11 @@ __all__ = ["command"]
 @click.argument("source")
 @selection_options
 @click.option(
-    "-o", "--out", required=True, type=click.Path(path_type=Path), help="File to write: .json, .csv, .parquet or .bin."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File to write: .json, .csv, .parquet or .bin.",
 )
 @click.option("--force", is_flag=True, help="Replace the file where it exists.")
 def command(
@@ -39,19 +42,19 @@ def command(
     version: str | None,
     begin: datetime | None,
     end: datetime | None,
-    out: Path,
+    output: Path,
     force: bool,
 ) -> None:
     """Write the profile in SOURCE with a row for each column, or as a whylogs file (.bin)."""
-    write = _WRITERS.get(out.suffix.lower())
+    write = _WRITERS.get(output.suffix.lower())
     if write is None:
-        msg = f"{printable(str(out))}: cannot tell the format; name it {', '.join(_WRITERS)}"
+        msg = f"{shown(str(output))}: cannot tell the format; name it {', '.join(_WRITERS)}"
         raise ProfileError(msg)
     chosen = Selection(model, version, begin, end)
     check_selection(chosen, [source])
     profile = read_profile(source, chosen)
-    write_file(out, write(profile), force=force)
-    click.echo(f"Wrote {printable(str(out))}: {len(profile.columns):,} columns.")
+    write_file(output, write(profile), force=force)
+    click.echo(f"Wrote {shown(str(output))}: {len(profile.columns):,} columns.")
 
 
 def _rows(profile: DatasetProfile) -> list[dict[str, Any]]:

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     from windvane_processors.profile_store import ProfileStore
 
-__all__ = ["STDIN", "Selection", "check_selection", "parse_time", "read_profile", "read_reference", "write_file"]
+__all__ = [
+    "STDIN",
+    "Selection",
+    "check_absent",
+    "check_selection",
+    "parse_time",
+    "read_profile",
+    "read_reference",
+    "shown",
+    "write_file",
+]
 
 STDIN: Final = "-"
 _MAX_BYTES: Final = 2**30
@@ -81,7 +91,7 @@ def check_selection(selection: Selection, sources: Sequence[str]) -> None:
         ProfileError: it is not empty, but none of the sources is a store.
     """
     if selection != Selection() and not any(map(_is_store, sources)):
-        listed = ", ".join(map(_shown, sources[:_SHOWN_MODELS]))
+        listed = ", ".join(map(shown, sources[:_SHOWN_MODELS]))
         msg = f"{listed}: a file is taken whole; leave out what chooses a model, version or time, or name a store"
         raise ProfileError(msg)
 
@@ -101,6 +111,17 @@ def parse_time(text: str, now: datetime) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+def check_absent(path: Path, *, force: bool) -> None:
+    """Refuse to write over a file.
+
+    Raises:
+        ProfileError: it exists, and is not to be replaced.
+    """
+    if path.exists() and not force:
+        msg = f"{shown(str(path))}: exists; name another file, or add --force to replace it"
+        raise ProfileError(msg)
+
+
 def write_file(path: Path, content: bytes, *, force: bool) -> None:
     """Write a file in one step: it appears whole or not at all.
 
@@ -112,9 +133,7 @@ def write_file(path: Path, content: bytes, *, force: bool) -> None:
     Raises:
         ProfileError: it exists, or cannot be written.
     """
-    if path.exists() and not force:
-        msg = f"{_shown(str(path))}: exists; name another file, or add --force to replace it"
-        raise ProfileError(msg)
+    check_absent(path, force=force)
     part = path.with_name(f".{path.name}.part")
     try:
         try:
@@ -124,7 +143,7 @@ def write_file(path: Path, content: bytes, *, force: bool) -> None:
             part.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        msg = f"{_shown(str(path))}: cannot be written: {reason}; name a file in a directory that exists"
+        msg = f"{shown(str(path))}: cannot be written: {reason}; name a file in a directory that exists"
         raise ProfileError(msg) from error
 
 
@@ -141,7 +160,7 @@ def _read_bytes(source: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         msg = (
-            f"{_shown(source)}: cannot be read: {reason}; name a whylogs file, a profile store, or - for standard input"
+            f"{shown(source)}: cannot be read: {reason}; name a whylogs file, a profile store, or - for standard input"
         )
         raise ProfileError(msg) from error
 
@@ -149,7 +168,7 @@ def _read_bytes(source: str) -> bytes:
 def _read_bounded(stream: BinaryIO, source: str) -> bytes:
     content = stream.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
-        msg = f"{_shown(source)}: is larger than {_MAX_BYTES // 2**20} MiB, so it is no profile; check the path"
+        msg = f"{shown(source)}: is larger than {_MAX_BYTES // 2**20} MiB, so it is no profile; check the path"
         raise ProfileError(msg)
     return content
 
@@ -158,7 +177,7 @@ def _parse(source: str, content: bytes) -> DatasetProfile:
     try:
         return DatasetProfile.deserialize(content)
     except ProfileError as error:
-        msg = f"{_shown(source)}: {error}; name a file that windvane or whylogs wrote, or copy it anew"
+        msg = f"{shown(source)}: {error}; name a file that windvane or whylogs wrote, or copy it anew"
         raise ProfileError(msg) from error
 
 
@@ -170,10 +189,10 @@ def _read_store(source: str, selection: Selection) -> DatasetProfile:
         model, version = _choose_model(store, source, selection)
         profile = store.read(model, version, selection.begin, selection.end)
         if profile is None:
-            msg = f"{_shown(source)}: has no profile of {model} {version} in this time; {_times(store, model, version)}"
+            msg = f"{shown(source)}: has no profile of {model} {version} in this time; {_times(store, model, version)}"
             raise ProfileError(msg)
     except OSError as error:
-        msg = f"{_shown(source)}: cannot be read: {error}; check the address and who may read it"
+        msg = f"{shown(source)}: cannot be read: {error}; check the address and who may read it"
         raise ProfileError(msg) from error
     return profile
 
@@ -182,7 +201,7 @@ def _choose_model(store: ProfileStore, source: str, selection: Selection) -> tup
     """Return name and version of the one model that the selection leaves."""
     models = store.models()
     if not models:
-        msg = f"{_shown(source)}: holds no profiles; name the folder or address that `windvane process` writes to"
+        msg = f"{shown(source)}: holds no profiles; name the folder or address that `windvane process` writes to"
         raise ProfileError(msg)
     left = [
         (model, version)
@@ -194,7 +213,7 @@ def _choose_model(store: ProfileStore, source: str, selection: Selection) -> tup
     listed = ", ".join(printable(f"{model} {version}") for model, version in (left or models)[:_SHOWN_MODELS])
     problem = "choose one with --model and --version" if left else "has no such model and version"
     more = len(left or models) - _SHOWN_MODELS
-    msg = f"{_shown(source)}: {problem}; there are {listed}{f' and {more} more' if more > 0 else ''}"
+    msg = f"{shown(source)}: {problem}; there are {listed}{f' and {more} more' if more > 0 else ''}"
     raise ProfileError(msg)
 
 
@@ -206,7 +225,7 @@ def _times(store: ProfileStore, model: str, version: str) -> str:
     return f"there are some from {first:%Y-%m-%dT%H:%MZ} to {last:%Y-%m-%dT%H:%MZ}"
 
 
-def _shown(source: str) -> str:
-    """Write a source on one line; it may be any path."""
+def shown(source: str) -> str:
+    """Write a source or path whole and on one line, what would steer the terminal as escapes."""
     name = "standard input" if source == STDIN else source
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
