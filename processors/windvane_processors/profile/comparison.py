@@ -64,7 +64,7 @@ _DEVIATIONS: Final = 4.0
 _MISSING_ROSE: Final = 3.29
 """Standard deviations that a share of missing values moves by chance once in a thousand times."""
 
-_CURVE_RANKS: Final = (0.001, 0.005, *(round(0.025 * i, 3) for i in range(1, 40)), 0.995, 0.999)
+_CURVE_RANKS: Final = (0.001, 0.005, *(i / 30 for i in range(1, 30)), 0.995, 0.999)
 _MUCH_LEFT_OUT: Final = 0.05
 _TINY: Final = 1e-300
 _CUT: Final = 128

@@ -39,7 +39,7 @@ TIME: Final = _Time()
 def selection_options(command: _Command) -> _Command:
     """Add the options that choose from a store."""
     for option in (
-        click.option("--to", "end", type=TIME, help="End of the time to take; now by default."),
+        click.option("--to", "end", type=TIME, help="End of the time to take, likewise."),
         click.option("--from", "begin", type=TIME, help="Begin of the time to take, such as 24h or 2026-11-23T14:00Z."),
         click.option("--version", help="Version of the model to take of a store that has several."),
         click.option("--model", help="Model to take of a store that has several."),

@@ -182,8 +182,8 @@ def _row(number: int, column: ColumnComparison) -> str:
         "" if change is None else f"{change * 100:+.2f}" if change else "0",
     )
     return (
-        f'<tr><th scope="row"><a href="#c{number}">{_text(column.name)}</a></th><td>{_badge(column)}</td>'
-        f"{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        f'<tr><th scope="row"><a href="#c{number}">{_text(column.name)}</a><td>{_badge(column)}'
+        f"{''.join(f'<td>{cell}' for cell in cells)}"
     )
 
 
@@ -252,11 +252,10 @@ def _bars(number: int, histogram: Histogram) -> str:
     base = _HEIGHT - _BOTTOM
 
     def path(side: int) -> str:
-        parts = []
-        for i, (_, *of_sides) in enumerate(bins):
-            left = _LEFT + step * (i + 0.1 + 0.4 * side)
-            parts.append(f"M{left:.0f} {base}v-{(base - _TOP) * of_sides[side] / top:.0f}h{step * 0.4:.0f}V{base}z")
-        return "".join(parts)
+        return "".join(
+            f"M{_LEFT + step * (i + 0.3 + 0.4 * side):.0f} {base}v-{(base - _TOP) * of_sides[side] / top:.0f}"
+            for i, (_, *of_sides) in enumerate(bins)
+        )
 
     single = [" " not in label for label, _, _ in inner]
     names = [(_LEFT + (len(inner) + i + 0.5) * step, label) for i, (label, _, _) in enumerate(apart)]
@@ -272,7 +271,8 @@ def _bars(number: int, histogram: Histogram) -> str:
         _HEIGHT,
         "Share of values by bin",
         _alternative(bins),
-        f'{_axis(top)}<path class="before" d="{path(0)}"/><path class="now" d="{path(1)}"/>{_ticks(names)}',
+        f'{_axis(top)}<g stroke-width="{step * 0.4:.0f}"><path class="before" d="{path(0)}"/>'
+        f'<path class="now" d="{path(1)}"/></g>{_ticks(names)}',
     )
 
 
@@ -293,14 +293,18 @@ def _category_bars(number: int, histogram: Histogram) -> str:
     texts = []
     for i, (label, before, now) in enumerate(bins):
         y = _TOP + i * _ROW
-        parts["before"].append(f"M{_NAMES} {y}h{width * before / top:.0f}v6H{_NAMES}z")
-        parts["now"].append(f"M{_NAMES} {y + 7}h{width * now / top:.0f}v6H{_NAMES}z")
+        parts["before"].append(f"M{_NAMES} {y + 3}h{width * before / top:.0f}")
+        parts["now"].append(f"M{_NAMES} {y + 10}h{width * now / top:.0f}")
         name = _text(label, _LONGEST_NAME)
-        texts.append(f'<text x="{_NAMES - 6}" y="{y + 10}" class="end">{name}</text>')
-        texts.append(f'<text x="{_WIDTH}" y="{y + 10}" class="end">{now:.1%}</text>')
+        texts.append(f'<text x="{_NAMES - 6}" y="{y + 10}">{name}</text>')
+        texts.append(f'<text x="{_WIDTH}" y="{y + 10}">{now:.1%}</text>')
     paths = "".join(f'<path class="{kind}" d="{"".join(drawn)}"/>' for kind, drawn in parts.items())
     return _svg(
-        f"h{number}", _TOP + len(bins) * _ROW, "Share of values by category", _alternative(bins), "".join(texts) + paths
+        f"h{number}",
+        _TOP + len(bins) * _ROW,
+        "Share of values by category",
+        _alternative(bins),
+        f'<g class="end">{"".join(texts)}</g><g stroke-width="6">{paths}</g>',
     )
 
 
@@ -330,12 +334,12 @@ def _curves(number: int, before: Curve, now: Curve) -> str:
         return "".join(points)
 
     names = [(_LEFT + (_WIDTH - _LEFT) * share, _tick(low + (high - low) * share)) for share in (1.0, 0.0, 0.5)]
-    medians = f"Medians {_plain(_at(before, 0.5))} and {_plain(_at(now, 0.5))}."
+    medians = f"Median of the reference {_plain(_at(before, 0.5))}, current {_plain(_at(now, 0.5))}."
     return _svg(
         f"f{number}",
         _HEIGHT,
         "Share of numbers up to each value",
-        f"Distribution functions of reference and current values from {_plain(low)} to {_plain(high)}. {medians}",
+        f"From {_plain(low)} to {_plain(high)}. {medians}",
         f'{_axis(1.0)}<path class="before" d="{path(before)}"/><path class="now" d="{path(now)}"/>{_ticks(names)}',
         kind="curve",
     )
@@ -346,13 +350,14 @@ def _at(curve: Curve, share: float) -> float:
 
 
 def _axis(top: float) -> str:
-    """Draw two lines that tell how much the height means."""
-    lines = []
-    for share in (top, top / 2):
-        y = _HEIGHT - _BOTTOM - (_HEIGHT - _BOTTOM - _TOP) * share / top
-        lines.append(f'<path class="line" d="M{_LEFT} {y:.0f}H{_WIDTH}"/>')
-        lines.append(f'<text x="{_LEFT - 4}" y="{y + 3:.0f}" class="end">{share * 100:.3g}%</text>')
-    return "".join(lines)
+    """Draw two lines, at the top and half of it, that tell how much the height means."""
+    base = _HEIGHT - _BOTTOM
+    middle = (_TOP + base) / 2
+    texts = "".join(
+        f'<text x="{_LEFT - 4}" y="{y + 3:.0f}">{share * 100:.3g}%</text>'
+        for share, y in ((top, _TOP), (top / 2, middle))
+    )
+    return f'<path class="line" d="M{_LEFT} {_TOP}H{_WIDTH}M{_LEFT} {middle:.0f}H{_WIDTH}"/><g class="end">{texts}</g>'
 
 
 def _ticks(names: Sequence[tuple[float, str]]) -> str:
@@ -364,8 +369,8 @@ def _ticks(names: Sequence[tuple[float, str]]) -> str:
         middle = min(max(x, half), _WIDTH - half)
         if all(middle + half <= left or middle - half >= right for left, right in taken):
             taken.append((middle - half, middle + half))
-            ticks.append(f'<text x="{middle:.0f}" y="{_HEIGHT - 8}" class="mid">{_text(name)}</text>')
-    return "".join(ticks)
+            ticks.append(f'<text x="{middle:.0f}" y="{_HEIGHT - 8}">{_text(name)}</text>')
+    return f'<g class="mid">{"".join(ticks)}</g>'
 
 
 def _alternative(bins: Sequence[_Bin]) -> str:
