@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Chunks", "Options", "build", "column_names", "dispersion"]
+__all__ = ["Chunks", "Options", "build", "column_names", "dispersion", "quantile_edges"]
 
 Chunks: TypeAlias = "Callable[[], Iterable[Any]]"
 """Called once for each pass; yields frames with the same columns, in the rows' own order."""
@@ -426,7 +426,7 @@ class _Vectors:
         centroid = tuple((mean.round(_DIGITS - math.floor(math.log10(scale))) + 0.0).tolist())
         of = DistanceBins(centroid, (), 0.0, 0.0)
         distances = of.distances(self._sample)[0].round(_DIGITS)
-        edges = _edges(distances, number, whole=False)
+        edges = quantile_edges(distances, number, whole=False)
         largest = float(distances.max())
         return DistanceBins(centroid, tuple(edge for edge in edges if edge < largest), 0.0, 2 * largest)
 
@@ -585,7 +585,7 @@ class _Survey:
             return NumericBins(edges=(0.0,), minimum=0.0, maximum=1.0, whole=True)
         found = self.lengths if feature_type == "text" else self.numbers
         values = found.sample[np.isfinite(found.sample)]
-        edges = _edges(values, self.options.bins, whole=feature_type in {"integer", "text"})
+        edges = quantile_edges(values, self.options.bins, whole=feature_type in {"integer", "text"})
         edges = tuple(edge for edge in edges if edge < found.maximum)
         minimum, maximum = found.minimum + 0.0, found.maximum + 0.0
         if feature_type == "text":
@@ -626,7 +626,7 @@ def _is_time(text: str) -> bool:
     return True
 
 
-def _edges(sample: NDArray[np.float64], bins: int, *, whole: bool) -> tuple[float, ...]:
+def quantile_edges(sample: NDArray[np.float64], bins: int, *, whole: bool) -> tuple[float, ...]:
     """Choose inner edges so that the bins hold equal shares of the sample, as far as equal values allow.
 
     The edges are the 1/bins, ... (bins-1)/bins quantiles. A value on which two or more of them fall, or
@@ -759,7 +759,7 @@ def _spread(values: NDArray[np.float64]) -> tuple[float, float] | None:
 def _error_bins(errors: NDArray[np.float64], bins: int) -> NumericBins:
     """Fix the bins of the derived feature; its range is all that it can be, since the inputs' ranges are watched."""
     # Inputs of which one determines the others have no error at all, until they cease to.
-    edges = _edges(errors, bins, whole=False) or (float(errors.max()),)
+    edges = quantile_edges(errors, bins, whole=False) or (float(errors.max()),)
     return NumericBins(edges=edges, minimum=0.0, maximum=MAX_ERROR)
 
 

@@ -107,6 +107,12 @@ class Quantiles:
         """The largest value, exactly; NaN where there is none."""
         return float(self._library_sketch().get_max_value()) if self._n else math.nan
 
+    @property
+    def share_error(self) -> float:
+        """How wrong the share of the values between two points may be, in 99 of 100 cases; 0 where all are kept."""
+        sketch = self._library_sketch()
+        return float(sketch.normalized_rank_error(True)) if sketch.is_estimation_mode() else 0.0  # noqa: FBT003 - of shares
+
     def quantiles(self, ranks: Sequence[float]) -> list[float]:
         """Estimate the values at these ranks, each between 0 and 1; NaN where there is no value."""
         if not self._n:

@@ -1,4 +1,4 @@
-"""`windvane profile`: shows, compares, merges and exports profiles."""
+"""`windvane profile`: builds, shows, compares, merges and exports profiles."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ __all__ = ["command"]
 _SUBCOMMANDS: Final = {
     # name: (module with a click command called `command`, help)
     "build": ("windvane_processors.profile.cli_build", "Profile files of any size."),
+    "compare": ("windvane_processors.profile.cli_compare", "Compare a profile with another one, or a baseline."),
+    "export": ("windvane_processors.profile.cli_export", "Write a profile as JSON, CSV, Parquet or whylogs file."),
+    "merge": ("windvane_processors.profile.cli_merge", "Merge profiles into one."),
+    "show": ("windvane_processors.profile.cli_show", "Print what a profile says of each column."),
 }
 
 
@@ -37,7 +41,7 @@ class _LazyGroup(click.Group):
 
 @click.group(name="profile", cls=_LazyGroup)
 def command() -> None:
-    """Show, compare, merge and export profiles of data sets.
+    """Build, show, compare, merge and export profiles of data sets.
 
     A SOURCE is a whylogs file, - for standard input, or the folder or address of a store that `windvane process`
     writes.
