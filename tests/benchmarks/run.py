@@ -244,6 +244,13 @@ def profiles() -> Iterator[Figure]:
     return against_whylogs.profiles()
 
 
+def batch() -> Iterator[Figure]:
+    """Profiles of large files, and of Spark's frames."""
+    import batch as of_files  # noqa: PLC0415 - it needs Spark
+
+    return of_files.batch()
+
+
 def percentile(answers: Iterable[str], share: float) -> float:
     """Return a percentile of the calls of all rounds together, in milliseconds."""
     return float(np.percentile([seconds for answer in answers for seconds in json.loads(answer)], share) * 1e3)
@@ -401,6 +408,7 @@ GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "throughput": throughput,
     "profiling": profiling,
     "profiles": profiles,
+    "batch": batch,
     "tail": tail,
     "collector": collector,
     "import": import_time,
