@@ -338,7 +338,7 @@ def test_texts_without_frequent_items_are_not_compared() -> None:
     for reference, current in ((with_items, without), (without, with_items)):
         (column,) = compare(reference, current).columns
         assert column.verdict == "not compared"
-        assert column.note == "the profile was made without frequent items, which texts are compared by"
+        assert column.note == "the profile was made without frequent items, which categories are compared by"
 
 
 def test_profiles_without_a_column_in_common_are_refused() -> None:
@@ -435,6 +435,31 @@ def test_a_category_that_a_baseline_does_not_know_is_named(baseline: Baseline) -
     column = compare(baseline, profile_of(frame)).columns[0]
     assert (column.name, [tuple(category) for category in column.new_categories]) == ("carrier", [("ZZ", 0.1)])
     assert column.findings[-1] == "new: ZZ (10.00%)"
+
+
+def test_an_output_that_a_profile_lacks_is_left_out(baseline: Baseline) -> None:
+    """Profiles of inputs alone are compared by these; an input that is gone is drift."""
+    frame = baseline_frame(5000, 6)
+    del frame["score"]
+    comparison = compare(baseline, profile_of(frame))
+    assert {column.name for column in comparison.columns} == set(frame)
+    assert not comparison.drifted
+    del frame["seats"]
+    assert compare(baseline, profile_of(frame)).columns[0].verdict == "missing"
+
+
+def test_integers_that_are_names_are_compared_as_categories() -> None:
+    """As the baseline has them; without frequent items they cannot be."""
+    rng = np.random.default_rng(12)
+    baseline = Baseline.from_frame({"x": rng.integers(1, 5, 5000)}, model="m", version="1", categorical=["x"])
+    values = rng.integers(1, 5, 2000)
+    (column,) = compare(baseline, profile_of({"x": values})).columns
+    assert column.histogram is not None
+    assert (column.verdict, column.histogram.kind, len(column.histogram.bins)) == ("stable", "categorical", 6)
+    (column,) = compare(baseline, profile_of({"x": np.where(values == 1, 9, values)})).columns
+    assert (column.verdict, [category.value for category in column.new_categories]) == ("shifted", ["9"])
+    (column,) = compare(baseline, profile_of({"x": values}, frequent_items=False)).columns
+    assert column.verdict == "not compared"
 
 
 def test_times_and_free_text_of_a_baseline_are_told_apart() -> None:

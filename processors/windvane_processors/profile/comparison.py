@@ -331,7 +331,7 @@ def compare(reference: DatasetProfile | Baseline, current: DatasetProfile) -> Co
         ProfileError: one side has no columns, or both have none in common.
     """
     known = (
-        {feature.name: feature for feature in reference.features if feature.role != "derived"}
+        {f.name: f for f in reference.features if f.role == "input" or f.name in current.columns}
         if isinstance(reference, Baseline)
         else dict(reference.columns)
     )
@@ -423,7 +423,9 @@ def _of_profile(column: ColumnProfile) -> _Reference:
         )
     if side.type == "string":
         if column.frequent_items is None:
-            return _Reference(side, note="the profile was made without frequent items, which texts are compared by")
+            return _Reference(
+                side, note="the profile was made without frequent items, which categories are compared by"
+            )
         categories = Categories.of(column)
         return _Reference(
             side,
@@ -449,12 +451,14 @@ def _of_feature(feature: Feature) -> _Reference:
             counts=np.array(feature.counts, dtype=np.float64),
         )
     if isinstance(bins, CategoryBins):
-        names = tuple(category[:_CUT] for category in bins.vocabulary[: bins.size])
+        counts: Counter[str] = Counter()
+        for category, count in zip(bins.vocabulary, feature.counts[: bins.size], strict=False):
+            counts[category[:_CUT]] += count
         unlisted = feature.violations[semconv.VIOLATION_KIND.values.index("category")]
         categories = Categories(
             n=feature.rows,
             null=feature.counts[-2],
-            counts={name: (count, count) for name, count in zip(names, feature.counts[:-2], strict=True)},
+            counts={name: (count, count) for name, count in counts.items()},
             absent=unlisted,
             left_out=0,
         )
@@ -464,7 +468,7 @@ def _of_feature(feature: Feature) -> _Reference:
             importance=feature.importance,
             dispersion=feature.dispersion,
             categories=categories,
-            names=names,
+            names=tuple(counts),
             vocabulary=frozenset(category[:_CUT] for category in bins.vocabulary),
         )
     note = next((note for kind, note in _NO_BINS.items() if isinstance(bins, kind)), "")
@@ -522,8 +526,9 @@ def _compare_column(
         return replace(result, verdict="too few", note="one side has no values at all")
     if reference.kind is None:
         return result
-    if reference.kind == "categorical" and column.frequent_items is None and column.types.string:
-        return replace(result, note="the profile was made without frequent items, which texts are compared by")
+    categorical = column.types.string + column.types.integral + column.types.boolean
+    if reference.kind == "categorical" and column.frequent_items is None and categorical:
+        return replace(result, note="the profile was made without frequent items, which categories are compared by")
     result = _judged(result, reference, column)
     if least < MIN_OBSERVATIONS:
         note = f"less than {MIN_OBSERVATIONS} values say nothing about a distribution"
