@@ -33,6 +33,8 @@ _MIX1: Final = np.uint64(0xFF51AFD7ED558CCD)
 _MIX2: Final = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT: Final = np.uint64(33)
 _ADDRESS: Final = np.uint64((1 << ADDRESS_BITS) - 1)
+_START_OF_NUMBER: Final = _SEED ^ np.uint64(8)
+"""Of either half: the seed and the length."""
 _MAX_LEADING_ZEROS: Final = 62
 _HALF: Final = np.uint64(32)
 _MANTISSA_BITS: Final = 52
@@ -51,9 +53,21 @@ def hash_numbers(numbers: NDArray[np.int64] | NDArray[np.float64]) -> tuple[Word
         Both halves of the hashes, each of shape (n,).
     """
     words = (numbers + 0.0 if numbers.dtype.kind == "f" else numbers).view(np.uint64)  # -0.0 + 0.0 is 0.0
-    first = _scrambled(words, _C1, 31, _C2)
-    first ^= _SEED ^ np.uint64(8)
-    return _finished(first, np.full_like(first, _SEED ^ np.uint64(8)))
+    # Each step writes where the last one did: memory that is asked for anew costs as much as the arithmetic.
+    both = np.empty((2, words.size), dtype=np.uint64)
+    first, second = both
+    np.multiply(words, _C1, out=first)
+    np.right_shift(first, np.uint64(33), out=second)
+    first <<= np.uint64(31)
+    first |= second
+    first *= _C2
+    first ^= _START_OF_NUMBER
+    first += _START_OF_NUMBER
+    np.add(first, _START_OF_NUMBER, out=second)
+    _mix(both)
+    first += second
+    second += first
+    return first, second
 
 
 def coupons(first: Words, second: Words) -> NDArray[np.uint32]:
@@ -148,8 +162,11 @@ def _finished(first: Words, second: Words) -> tuple[Words, Words]:
 
 
 def _mix(words: Words) -> None:
-    words ^= words >> _SHIFT
+    shifted = words >> _SHIFT
+    words ^= shifted
     words *= _MIX1
-    words ^= words >> _SHIFT
+    np.right_shift(words, _SHIFT, out=shifted)
+    words ^= shifted
     words *= _MIX2
-    words ^= words >> _SHIFT
+    np.right_shift(words, _SHIFT, out=shifted)
+    words ^= shifted

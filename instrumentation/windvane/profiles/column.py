@@ -90,9 +90,17 @@ class Moments:
         """Compute the moments of numbers, shape (n,), without NaN."""
         if not numbers.size:
             return cls()
-        mean = numbers.mean()
+        mean = np.add.reduce(numbers) / numbers.size
         deviations = numbers - mean
         return cls(numbers.size, float(mean), float(np.dot(deviations, deviations)))
+
+    @classmethod
+    def of_repeated(cls, numbers: NDArray[np.float64], counts: NDArray[np.int64]) -> Moments:
+        """Compute the moments of distinct numbers of which each comes so often, both of shape (n,)."""
+        n = int(np.add.reduce(counts))
+        mean = np.dot(numbers, counts) / n
+        deviations = numbers - mean
+        return cls(n, float(mean), float(np.dot(deviations * deviations, counts)))
 
     def __add__(self, other: Moments) -> Moments:
         """Return the moments of both sets of numbers."""
@@ -162,11 +170,17 @@ class ColumnProfile:
             frequent_items: whether to count frequent items.
         """
         booleans = values.true + values.false
-        counts = Counts(values.rows, values.nulls, values.nans, values.infinities, values.true)
-        self.counts += counts
-        self.types += Types(
-            values.integral.size, values.fractional.size, booleans, len(values.strings), values.objects, values.tensors
-        )
+        self.counts.n += values.rows
+        self.counts.null += values.nulls
+        self.counts.nan += values.nans
+        self.counts.inf += values.infinities
+        self.counts.true += values.true
+        self.types.integral += values.integral.size
+        self.types.fractional += values.fractional.size
+        self.types.boolean += booleans
+        self.types.string += len(values.strings)
+        self.types.object += values.objects
+        self.types.tensor += values.tensors
         integers = bool(values.integral.size or booleans) or values.declared in {"integral", "boolean"}
         texts = bool(values.strings) or values.declared == "string"
         if not (integers or texts or values.fractional.size or values.declared == "fractional"):
@@ -183,10 +197,10 @@ class ColumnProfile:
                 self._add_numbers(values.fractional, self.quantiles)
                 self.cardinality.update_numbers(values.fractional)
             if values.integral.size:
-                self._add_numbers(values.integral.astype(np.float64), self.quantiles)
-                self._add_integers(values.integral, self.cardinality, counted)
+                self._add_integers(values.integral, self.quantiles, self.cardinality, counted)
             if booleans:
-                self._add_numbers(np.repeat([1.0, 0.0], [values.true, values.false]), self.quantiles)
+                found = np.array([values.false, values.true])
+                self._add_repeated(np.flatnonzero(found), found[found > 0], self.quantiles)
         if booleans:
             _add_booleans(values, self.cardinality, counted)
         if values.strings:
@@ -213,14 +227,25 @@ class ColumnProfile:
         self.moments += Moments.of(numbers)
         quantiles.update(numbers)
 
+    def _add_repeated(self, distinct: NDArray[np.int64], counts: NDArray[np.int64], quantiles: Quantiles) -> None:
+        numbers = distinct.astype(np.float64)
+        self.moments += Moments.of_repeated(numbers, counts)
+        quantiles.update_repeated(numbers, counts)
+
     def _add_integers(
-        self, integers: NDArray[np.int64], cardinality: Cardinality, frequent_items: FrequentItems | None
+        self,
+        integers: NDArray[np.int64],
+        quantiles: Quantiles,
+        cardinality: Cardinality,
+        frequent_items: FrequentItems | None,
     ) -> None:
+        """Add integers; where they repeat, sketches are given each distinct one with its count."""
         least, greatest = int(integers.min()), int(integers.max())
         self.minimum = least if self.minimum is None else min(self.minimum, least)
         self.maximum = greatest if self.maximum is None else max(self.maximum, greatest)
         dense = greatest - least < 4 * integers.size
         if frequent_items is None and not dense:
+            self._add_numbers(integers.astype(np.float64), quantiles)
             cardinality.update_numbers(integers)
             return
         if dense:
@@ -230,6 +255,7 @@ class ColumnProfile:
             distinct += least
         else:
             distinct, counts = np.unique(integers, return_counts=True)
+        self._add_repeated(distinct, counts, quantiles)
         cardinality.update_repeated(integers, distinct)
         if frequent_items is not None:
             frequent_items.update_integers(distinct, counts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 import struct
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
@@ -48,7 +49,7 @@ _BLOCK: Final = 16 * _ITEMS
 """The usual size of a block, which stays in the processor's cache."""
 _PLACES: Final = (1 << 16) - 1
 _CROWD: Final = 32
-"""So many values may have one place, though they differ."""
+"""So many values may have one place."""
 
 _WHYLOGS_PREAMBLE: Final = b"\6"
 _LIBRARY_PREAMBLE: Final = b"\5"
@@ -71,18 +72,34 @@ class Quantiles:
 
     def update(self, values: NDArray[np.float64]) -> None:
         """Add values, shape (n,), none of them NaN."""
-        sketch = self._library_sketch()
-        self._n += values.size
         rest = 0
         while values.size - rest >= _MIN_BLOCK:
             stop = rest + _BLOCK if values.size - rest >= _BLOCK + _MIN_BLOCK else values.size
-            levels = ((stop - rest) // _ITEMS).bit_length() - 1
+            levels = _levels(stop - rest)
             stop -= (stop - rest) % (1 << levels)
-            sketch.merge(datasketches().kll_doubles_sketch.deserialize(_compacted(values[rest:stop], levels)))
+            self._merge_block(stop - rest, levels, *_compacted(values[rest:stop], levels))
             rest = stop
         if rest < values.size:
+            self._n += values.size - rest
             # The library takes no array that cannot be written to, as Arrow's are.
-            sketch.update(np.require(values[rest:], requirements=["C", "W"]))
+            self._library_sketch().update(np.require(values[rest:], requirements=["C", "W"]))
+
+    def update_repeated(self, values: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
+        """Add distinct values in their order, each so often as counted; both of shape (n,), none of them NaN."""
+        n = int(np.add.reduce(counts))
+        levels = _levels(n) if n >= _MIN_BLOCK else 0
+        if not levels:
+            self.update(np.repeat(values, counts))
+            return
+        # What remains of a block is the same, whether the values stand there or are counted; the block may be larger.
+        step = 1 << levels
+        offset, rest = random.randrange(step), n % step  # noqa: S311 - nobody gains from guessing it
+        ends = np.cumsum(counts)
+        if rest:
+            self.update(np.repeat(values, np.diff(np.maximum(ends, n - rest), prepend=n - rest)))
+            np.minimum(ends, n - rest, out=ends)
+        risen = np.diff((ends + (step - 1 - offset)) >> levels, prepend=0)
+        self._merge_block(n - rest, levels, values[0], values[-1], np.repeat(values, risen))
 
     def merge(self, other: Quantiles) -> Quantiles:
         """Return the sketch of both sets of values."""
@@ -153,6 +170,23 @@ class Quantiles:
         sketch._sketch, sketch._bytes = None, data
         return sketch
 
+    def _merge_block(
+        self, n: int, levels: int, smallest: float, largest: float, items: NDArray[np.float64]
+    ) -> None:
+        """Add n values of which sorted items remain, each of which stands for 2^levels."""
+        starts = np.full(levels + 1, _capacity(_K, levels + 1) - items.size, dtype="<u4")
+        sketch = b"".join(
+            (
+                _START.pack(_LIBRARY_PREAMBLE[0], 1, _FAMILY, 0, _K, _M),
+                _REST.pack(n, _K, levels + 1)[: _EXTRA.start - _START.size],
+                starts.tobytes(),
+                struct.pack("<dd", smallest, largest),
+                items.astype("<f8", copy=False).tobytes(),
+            )
+        )
+        self._library_sketch().merge(datasketches().kll_doubles_sketch.deserialize(sketch))
+        self._n += n
+
     def _library_sketch(self) -> Any:  # noqa: ANN401 - the library has no types
         if self._sketch is None:
             data = self._bytes
@@ -162,8 +196,13 @@ class Quantiles:
         return self._sketch
 
 
-def _compacted(values: NDArray[np.float64], levels: int) -> bytes:
-    """Write the sketch, in the library's format, of a block that is compacted at once.
+def _levels(n: int) -> int:
+    """Tell by how many levels a block of so many values rises, so that 1024 to 2047 items remain."""
+    return (n // _ITEMS).bit_length() - 1
+
+
+def _compacted(values: NDArray[np.float64], levels: int) -> tuple[float, float, NDArray[np.float64]]:
+    """Compact a block at once.
 
     KLL's compaction sorts the items of a level and gives every second of them, from a random one of the first
     two on, to the next level, where it stands for two. Here every 2^levels-th goes up by so many levels: the
@@ -173,41 +212,39 @@ def _compacted(values: NDArray[np.float64], levels: int) -> bytes:
     Args:
         values: shape (n,), a multiple of 2^levels, of which 1024 to 2047 items remain.
         levels: by how many levels the items rise.
+
+    Returns:
+        The smallest and the largest value, and the items that remain, sorted.
     """
     step = 1 << levels
     smallest, largest = values.min(), values.max()
-    # S311: nobody gains from guessing the offset
-    items = np.sort(_nearly_sorted(values, smallest, largest)[random.randrange(step) :: step])  # noqa: S311
-    capacity = sum(_level_capacity(_K, depth) for depth in range(levels + 1))
-    starts = np.full(levels + 1, capacity - items.size, dtype="<u4")
-    return b"".join(
-        (
-            _START.pack(_LIBRARY_PREAMBLE[0], 1, _FAMILY, 0, _K, _M),
-            _REST.pack(values.size, _K, levels + 1)[: _EXTRA.start - _START.size],
-            starts.tobytes(),
-            struct.pack("<dd", smallest, largest),
-            items.astype("<f8").tobytes(),
-        )
-    )
+    offset = random.randrange(step)  # noqa: S311 - nobody gains from guessing it
+    items = _every(step, offset, values, smallest, largest)
+    items.sort()
+    return smallest, largest, items
 
 
-def _nearly_sorted(values: NDArray[np.float64], smallest: float, largest: float) -> NDArray[np.float64]:
-    """Sort values so that none is further from its place than a few items.
+def _every(
+    step: int, offset: int, values: NDArray[np.float64], smallest: float, largest: float
+) -> NDArray[np.float64]:
+    """Return every so-many-th of the sorted values from an offset on, none further from its place than a few items.
 
     Two bytes are sorted by their digits, in a fifth of the time: the place of a value in the range. Where too
-    many different values share one, as they do when a few lie far out, the values themselves are sorted.
+    many values share one, as they do when a few lie far out, the values themselves are sorted.
     """
     with np.errstate(all="ignore"):  # a range without end, or of one value, has no places
         scale = _PLACES / (largest - smallest)
     if not 0 < scale < math.inf:
-        return np.sort(values)
-    places = ((values - smallest) * scale).astype(np.uint16)
-    order = np.argsort(places, kind="stable")
-    result, places = values.take(order), places.take(order)
-    crowded = places[_CROWD:] == places[:-_CROWD]
-    if crowded.any() and (result[1:] < result[:-1]).any():
-        return np.sort(values)
-    return result
+        return np.sort(values)[offset::step]
+    places = values - smallest
+    places *= scale
+    coarse = places.astype(np.uint16)
+    chosen = np.argsort(coarse, kind="stable")[offset::step]
+    shared = coarse.take(chosen)
+    crowd = max(1, _CROWD // step)
+    if (shared[crowd:] == shared[:-crowd]).any():
+        return np.sort(values)[offset::step]
+    return values.take(chosen)
 
 
 def _checked(data: bytes) -> int:  # noqa: C901, PLR0912 - one branch for each way to be wrong
@@ -237,8 +274,7 @@ def _checked(data: bytes) -> int:  # noqa: C901, PLR0912 - one branch for each w
     position = _START.size + _REST.size
     if len(data) < position + 4 * levels:
         _invalid("is too short")
-    capacity = sum(_level_capacity(k, depth) for depth in range(levels))
-    starts = np.append(np.frombuffer(data, "<u4", levels, position).astype(np.int64), capacity)
+    starts = np.append(np.frombuffer(data, "<u4", levels, position).astype(np.int64), _capacity(k, levels))
     sizes = np.diff(starts)
     position += 4 * levels
     if sizes.min() < 0 or len(data) != position + 8 * (2 + int(sizes.sum())):
@@ -253,6 +289,12 @@ def _checked(data: bytes) -> int:  # noqa: C901, PLR0912 - one branch for each w
         _invalid("has a level out of order")
     number: int = n
     return number
+
+
+@cache
+def _capacity(k: int, levels: int) -> int:
+    """Return how many items so many levels may hold."""
+    return sum(_level_capacity(k, depth) for depth in range(levels))
 
 
 def _level_capacity(k: int, depth: int) -> int:
