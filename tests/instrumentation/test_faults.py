@@ -196,9 +196,9 @@ def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
                 make_calls(calls)
             except Exception as error:  # noqa: BLE001 - all places are to be tried
                 wrong.append(f"{place.label}: the call was harmed: {error!r}")
-        with_fault = counted(host, model_name)
+        with_fault = counted(host, model_name, before)
         make_calls(calls)
-        after = counted(host, model_name)
+        after = counted(host, model_name, with_fault)
         wrong += [f"{place.label}: {what}" for what in losses(with_fault - before, after - with_fault)]
         before = after
     assert not wrong, "\n".join(wrong)
@@ -218,14 +218,15 @@ class Counts(NamedTuple):
         return Counts(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
 
 
-def counted(host: Host, model: str) -> Counts:
-    """Return what was counted and lost so far."""
+def counted(host: Host, model: str, before: Counts | None = None) -> Counts:
+    """Return what was counted and lost so far; profiles come in parts, which add up to those before."""
     assert windvane.flush(10)
     wanted = {semconv.MODEL_NAME.name: model}
     values = host.otlp.points(semconv.FEATURE_OBSERVATIONS.name, **wanted, **{semconv.FEATURE_NAME.name: "x"})
     lost = host.otlp.points(semconv.RECORDS_DROPPED.name, **wanted)
     profiles = [DatasetProfile.deserialize(record.body.bytes_value).columns for record in host.otlp.records()]
-    profiled = sum(columns["x"].counts.n for columns in profiles if "x" in columns)
+    profiled = sum(columns["x"].counts.n for columns in profiles if "x" in columns) + (before.profiled if before else 0)
+    host.otlp.logs.clear()
     host.otlp.metrics.clear()
     host.otlp.raw.clear()
     return Counts(sum(value for _, value in values), profiled, sum(value for _, value in lost))

@@ -80,9 +80,9 @@ class Quantiles:
             self._merge_block(stop - rest, levels, *_compacted(values[rest:stop], levels))
             rest = stop
         if rest < values.size:
-            self._n += values.size - rest
             # The library takes no array that cannot be written to, as Arrow's are.
             self._library_sketch().update(np.require(values[rest:], requirements=["C", "W"]))
+            self._n += values.size - rest  # not before they are in
 
     def update_repeated(self, values: NDArray[np.float64], counts: NDArray[np.int64]) -> None:
         """Add distinct values in their order, each so often as counted; both of shape (n,), none of them NaN."""
