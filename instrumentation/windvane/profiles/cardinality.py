@@ -50,6 +50,8 @@ _START: Final = struct.Struct("<BBBBBBBB")
 _REST: Final = struct.Struct("<dddII")
 """Accumulated estimate, sum of 2^-register below 32 and above, registers at the offset, exceptions."""
 
+_NO_LIMIT: Final = np.uint64(2**64 - 1)
+_NO_NUMBERS: Final = np.empty(0, dtype=np.int64)
 _BATCH: Final = 16_384
 """Values looked at together, so that they stay in the processor's cache; their places fit two bytes."""
 _INVERSE_POWERS: Final = np.ldexp(1.0, -np.arange(64))
@@ -63,7 +65,7 @@ class Cardinality:
     order; in numpy, a column is hashed whole and only what raises a register is looked at.
     """
 
-    __slots__ = ("_accumulated", "_coupons", "_lg_k", "_limits", "_out_of_order", "_registers")
+    __slots__ = ("_accumulated", "_coupons", "_latest", "_lg_k", "_limits", "_out_of_order", "_registers")
 
     def __init__(self) -> None:
         """Begin without values."""
@@ -71,31 +73,45 @@ class Cardinality:
         self._coupons: NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
         self._registers: NDArray[np.uint8] | None = None
         self._limits: NDArray[np.uint64] | None = None  # the largest second half of a hash that raises a register
+        self._latest = _NO_NUMBERS  # all of which have been added
         self._accumulated = 0.0
         self._out_of_order = False
 
     def update_numbers(self, numbers: NDArray[np.int64] | NDArray[np.float64]) -> None:
         """Add numbers, shape (n,), without NaN; 1 and 1.0 are two values, as whylogs has it."""
         for start in range(0, numbers.size, _BATCH):
-            self._update(self._rising(numbers[start : start + _BATCH]))
+            self._add_hashes(*hash_numbers(numbers[start : start + _BATCH]))
 
     def update_repeated(self, numbers: NDArray[np.int64], distinct: NDArray[np.int64]) -> None:
         """Add numbers of which each distinct one is known.
 
-        Where nothing depends on the order of new values, the distinct ones are all that is looked at.
+        A value that came before changes nothing, so that only the first of each is looked at; all of them
+        where nothing depends on their order.
 
         Args:
             numbers: shape (n,).
-            distinct: the distinct ones among them, shape (m,).
+            distinct: the distinct ones among them in their order, shape (m,).
         """
+        if np.array_equal(distinct, self._latest):
+            return
         if distinct.size > _BATCH or 2 * distinct.size > numbers.size:
             self.update_numbers(numbers)
             return
-        new = self._rising(distinct)
-        if self._registers is None and np.union1d(self._coupons, new).size <= _max_coupons(self._lg_k):
-            self._update(new)
-        elif new.size:
-            self.update_numbers(numbers)
+        first, second = hash_numbers(distinct)
+        if self._registers is None:
+            new = coupons(first, second)
+            if self._coupons.size + new.size <= _max_coupons(self._lg_k):
+                self._update(new)
+            else:
+                order = np.argsort(_first_places(numbers, distinct), kind="stable")
+                self._add_hashes(first.take(order), second.take(order))
+        else:
+            rising = self._rising(first, second)
+            if rising.size > 1:
+                places = _first_places(numbers, distinct.take(rising))
+                rising = rising.take(np.argsort(places, kind="stable"))
+            self._raise_registers(self._registers, coupons(first.take(rising), second.take(rising)))
+        self._latest = distinct
 
     def update_texts(self, texts: Iterable[str]) -> None:
         """Add texts; the empty one is no value, as the library has it."""
@@ -183,16 +199,32 @@ class Cardinality:
             _invalid("has coupons that cannot be")
         return sketch
 
-    def _rising(self, numbers: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.uint32]:
-        """Make coupons of numbers, without those of which a register, if there are any, shows nothing."""
-        first, second = hash_numbers(numbers)
-        if self._registers is not None:
-            if self._limits is None:
-                self._limits = np.uint64(2**64 - 1) >> self._registers.astype(np.uint64)
-            slots = (first & np.uint64(self._registers.size - 1)).astype(np.intp)
-            rising = np.flatnonzero(second <= self._limits.take(slots))
-            first, second = first.take(rising), second.take(rising)
-        return coupons(first, second)
+    def _add_hashes(self, first: NDArray[np.uint64], second: NDArray[np.uint64]) -> None:
+        """Add both halves of hashes, each of shape (n,), in the order in which their values came."""
+        size = first.size
+        if self._registers is None:
+            head = 2 * _max_coupons(self._lg_k)
+            self._update(coupons(first[:head], second[:head]))
+            first, second = first[head:], second[head:]
+            if self._registers is None:
+                self._update(coupons(first, second))
+                return
+            size = self._registers.size // 2
+        # At first a few: most values raise a register that later ones would have to be compared with.
+        while first.size:
+            rising = self._rising(first[:size], second[:size])
+            if rising.size:
+                self._raise_registers(self._registers, coupons(first.take(rising), second.take(rising)))
+            first, second = first[size:], second[size:]
+            size *= 2
+
+    def _rising(self, first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Return the places of the hashes of which the present registers do not show the value."""
+        assert self._registers is not None
+        if self._limits is None:
+            self._limits = _NO_LIMIT >> self._registers.astype(np.uint64)
+        slots = (first & np.uint64(self._registers.size - 1)).view(np.int64)
+        return (second <= self._limits.take(slots)).nonzero()[0]
 
     def _update(self, new: NDArray[np.uint32]) -> None:
         """Add coupons in the order in which their values came."""
@@ -239,7 +271,7 @@ class Cardinality:
         # By register, and in each by the order in which they came; a later register outweighs any value.
         rising = rising.take(np.argsort(slots.take(rising), kind="stable"))
         slots, values = slots.take(rising), values.take(rising)
-        ranks = slots.astype(np.int64) * (_MAX_VALUE + 1) + values
+        ranks = slots * np.int32(_MAX_VALUE + 1) + values
         highest = np.maximum.accumulate(ranks)
         records = np.flatnonzero(np.concatenate(([True], ranks[1:] > highest[:-1])))
         slots, values, rising = slots.take(records), values.take(records), rising.take(records)
@@ -256,7 +288,7 @@ class Cardinality:
         last = np.concatenate((~same, [True]))
         registers[slots[last]] = values[last]
         if self._limits is not None:
-            self._limits[slots[last]] = np.uint64(2**64 - 1) >> values[last].astype(np.uint64)
+            self._limits[slots[last]] = _NO_LIMIT >> values[last].astype(np.uint64)
 
     def _coupons_to_bytes(self) -> bytes:
         count = self._coupons.size
@@ -319,6 +351,23 @@ def _estimate_at_promotion(lg_k: int) -> float:
             written = sketch.serialize_compact()
             if written[7] & 3 == _REGISTERS:
                 return float(_REST.unpack_from(written, _START.size)[0])
+
+
+def _first_places(numbers: NDArray[np.int64], distinct: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Tell where each of some distinct numbers in their order stands first; each of them is there."""
+    least, greatest = int(distinct[0]), int(distinct[-1])
+    places = np.flatnonzero((numbers >= least) & (numbers <= greatest))[::-1]
+    numbers = numbers.take(places)
+    # Of places that are written to one slot the last, which is the first of the number, stays.
+    if greatest - least < 4 * numbers.size:
+        first = np.zeros(greatest - least + 1, dtype=np.intp)
+        first[numbers - least] = places
+        return first.take(distinct - least)
+    slots = np.searchsorted(distinct, numbers)
+    known = distinct.take(slots) == numbers
+    first = np.zeros(distinct.size, dtype=np.intp)
+    first[slots[known]] = places[known]
+    return first
 
 
 def _invalid(what: str) -> NoReturn:

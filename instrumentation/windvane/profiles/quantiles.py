@@ -49,7 +49,7 @@ _BLOCK: Final = 16 * _ITEMS
 """The usual size of a block, which stays in the processor's cache."""
 _PLACES: Final = (1 << 16) - 1
 _CROWD: Final = 32
-"""So many values may have one place."""
+"""So many values may have one place, though they differ."""
 
 _WHYLOGS_PREAMBLE: Final = b"\6"
 _LIBRARY_PREAMBLE: Final = b"\5"
@@ -224,7 +224,7 @@ def _every(
     """Return every so-many-th of the sorted values from an offset on, none further from its place than a few items.
 
     Two bytes are sorted by their digits, in a fifth of the time: the place of a value in the range. Where too
-    many values share one, as they do when a few lie far out, the values themselves are sorted.
+    many different values share one, as they do when a few lie far out, the values themselves are sorted.
     """
     with np.errstate(all="ignore"):  # a range without end, or of one value, has no places
         scale = _PLACES / (largest - smallest)
@@ -233,11 +233,13 @@ def _every(
     places = values - smallest
     places *= scale
     coarse = places.astype(np.uint16)
-    chosen = np.argsort(coarse, kind="stable")[offset::step]
+    order = np.argsort(coarse, kind="stable")
+    chosen = order[offset::step]
     shared = coarse.take(chosen)
     crowd = max(1, _CROWD // step)
     if (shared[crowd:] == shared[:-crowd]).any():
-        return np.sort(values)[offset::step]
+        ordered = values.take(order)  # which is sorted where equal values are all that share a place
+        return (np.sort(values) if (ordered[1:] < ordered[:-1]).any() else ordered)[offset::step]
     return values.take(chosen)
 
 
