@@ -75,7 +75,7 @@ def coupons(first: Words, second: Words) -> NDArray[np.uint32]:
     # The exponent of a double tells the number of bits of an integer; 32 of them are exact in a double.
     exponents = (second >> _HALF).astype(np.float64).view(np.int64) >> _MANTISSA_BITS
     leading_zeros = _EXPONENT_OF_32_BITS - exponents
-    for i in np.flatnonzero(exponents == 0):  # the upper half is 0
+    for i in (exponents == 0).nonzero()[0].tolist():  # the upper half is 0
         leading_zeros[i] = min(64 - int(second[i]).bit_length(), _MAX_LEADING_ZEROS)
     values = (leading_zeros + 1).astype(np.uint32)
     result: NDArray[np.uint32] = (first & _ADDRESS).astype(np.uint32) | (values << np.uint32(ADDRESS_BITS))

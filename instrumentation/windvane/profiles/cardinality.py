@@ -54,6 +54,7 @@ _NO_LIMIT: Final = np.uint64(2**64 - 1)
 _NO_NUMBERS: Final = np.empty(0, dtype=np.int64)
 _BATCH: Final = 16_384
 """Values looked at together, so that they stay in the processor's cache; their places fit two bytes."""
+_HEAD: Final = 512
 _INVERSE_POWERS: Final = np.ldexp(1.0, -np.arange(64))
 
 
@@ -70,7 +71,7 @@ class Cardinality:
     def __init__(self) -> None:
         """Begin without values."""
         self._lg_k = _LG_K
-        self._coupons: NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
+        self._coupons: set[int] = set()
         self._registers: NDArray[np.uint8] | None = None
         self._limits: NDArray[np.uint64] | None = None  # the largest second half of a hash that raises a register
         self._latest = _NO_NUMBERS  # all of which have been added
@@ -100,7 +101,7 @@ class Cardinality:
         first, second = hash_numbers(distinct)
         if self._registers is None:
             new = coupons(first, second)
-            if self._coupons.size + new.size <= _max_coupons(self._lg_k):
+            if len(self._coupons) + new.size <= _max_coupons(self._lg_k):
                 self._update(new)
             else:
                 order = np.argsort(_first_places(numbers, distinct), kind="stable")
@@ -194,8 +195,9 @@ class Cardinality:
             _invalid("has an unknown mode")
         if count > _max_coupons(lg_k) or len(data) != position + 4 * count:
             _invalid("has coupons that do not fit its length")
-        sketch._coupons = np.frombuffer(data, "<u4", count, position).astype(np.uint32)
-        if np.unique(sketch._coupons).size != count or (sketch._coupons >> ADDRESS_BITS == 0).any():
+        found = np.frombuffer(data, "<u4", count, position)
+        sketch._coupons = set(found.tolist())
+        if len(sketch._coupons) != count or (found >> ADDRESS_BITS == 0).any():
             _invalid("has coupons that cannot be")
         return sketch
 
@@ -203,9 +205,8 @@ class Cardinality:
         """Add both halves of hashes, each of shape (n,), in the order in which their values came."""
         size = first.size
         if self._registers is None:
-            head = 2 * _max_coupons(self._lg_k)
-            self._update(coupons(first[:head], second[:head]))
-            first, second = first[head:], second[head:]
+            self._update(coupons(first[:_HEAD], second[:_HEAD]))
+            first, second = first[_HEAD:], second[_HEAD:]
             if self._registers is None:
                 self._update(coupons(first, second))
                 return
@@ -228,33 +229,37 @@ class Cardinality:
 
     def _update(self, new: NDArray[np.uint32]) -> None:
         """Add coupons in the order in which their values came."""
-        capacity = _max_coupons(self._lg_k)
-        while self._registers is None:
-            if not new.size:
-                return
+        while self._registers is None and new.size:
             # A few at a time, and of the rest no known ones, save for those that share a slot of the table:
             # of a large column, most comes when the registers are there already, or is known.
-            head, new = new[: 2 * capacity], new[2 * capacity :]
-            distinct, at = np.unique(head, return_index=True)
-            at = np.sort(at[~np.isin(distinct, self._coupons)])
-            room = capacity + 1 - self._coupons.size
-            self._coupons = np.concatenate((self._coupons, head[at[:room]]))
-            if at.size >= room:
-                new = np.concatenate((head[at[room:]], new))
-                self._promote()
-            elif new.size:
-                known = np.zeros(1 << self._lg_k, dtype=np.uint32)
-                known[self._coupons & np.uint32(known.size - 1)] = self._coupons
-                new = new[known[new & np.uint32(known.size - 1)] != new]
-        for start in range(0, new.size, _BATCH):
-            self._raise_registers(self._registers, new[start : start + _BATCH])
+            head, new = new[:_HEAD], new[_HEAD:]
+            for i, coupon in enumerate(head.tolist()):
+                self._coupons.add(coupon)
+                if len(self._coupons) > _max_coupons(self._lg_k):
+                    self._promote()
+                    new = np.concatenate((head[i + 1 :], new))
+                    break
+            else:
+                if new.size:
+                    known = np.zeros(1 << self._lg_k, dtype=np.uint32)
+                    coupons_now = self._sorted_coupons()
+                    known[coupons_now & np.uint32(known.size - 1)] = coupons_now
+                    new = new[known[new & np.uint32(known.size - 1)] != new]
+        if self._registers is not None:
+            for start in range(0, new.size, _BATCH):
+                self._raise_registers(self._registers, new[start : start + _BATCH])
+
+    def _sorted_coupons(self) -> NDArray[np.uint32]:
+        result = np.fromiter(self._coupons, dtype=np.uint32, count=len(self._coupons))
+        result.sort()
+        return result
 
     def _promote(self) -> None:
         """Make registers of the coupons."""
         registers = np.zeros(1 << self._lg_k, dtype=np.uint8)
-        by_value = np.sort(self._coupons)  # of those of one register, the last and largest stays
+        by_value = self._sorted_coupons()  # of those of one register, the last and largest stays
         registers[by_value & np.uint32(registers.size - 1)] = by_value >> ADDRESS_BITS
-        self._registers, self._coupons = registers, self._coupons[:0]
+        self._registers, self._coupons = registers, set()
         self._accumulated = _estimate_at_promotion(self._lg_k)
 
     def _raise_registers(self, registers: NDArray[np.uint8], new: NDArray[np.uint32]) -> None:
@@ -271,29 +276,36 @@ class Cardinality:
         # By register, and in each by the order in which they came; a later register outweighs any value.
         rising = rising.take(np.argsort(slots.take(rising), kind="stable"))
         slots, values = slots.take(rising), values.take(rising)
-        ranks = slots * np.int32(_MAX_VALUE + 1) + values
+        ranks = slots * np.int32(_MAX_VALUE + 1)
+        ranks += values
         highest = np.maximum.accumulate(ranks)
-        records = np.flatnonzero(np.concatenate(([True], ranks[1:] > highest[:-1])))
+        is_record = np.ones(ranks.size, dtype=np.bool_)
+        np.greater(ranks[1:], highest[:-1], out=is_record[1:])
+        records = is_record.nonzero()[0]
         slots, values, rising = slots.take(records), values.take(records), rising.take(records)
         same = slots[1:] == slots[:-1]
         before = registers.take(slots)
-        before[1:][same] = values[:-1][same]
+        np.copyto(before[1:], values[:-1], where=same)
         order = np.argsort(rising.astype(np.uint16), kind="stable")  # two bytes are sorted by their digits
-        changes = (_INVERSE_POWERS.take(values) - _INVERSE_POWERS.take(before)).take(order)
-        total = _INVERSE_POWERS.take(registers).sum()
         if not self._out_of_order:
-            sums = total + np.concatenate(([0.0], np.cumsum(changes[:-1])))
             # cumsum adds one after the other, as the library does; sum would add in pairs.
-            self._accumulated = float(np.cumsum(np.concatenate(([self._accumulated], registers.size / sums)))[-1])
+            sums = np.empty(order.size + 1)
+            np.subtract(_INVERSE_POWERS.take(values), _INVERSE_POWERS.take(before), out=sums[1:])
+            sums[1:] = sums[1:].take(order)
+            sums[0] = _INVERSE_POWERS.take(registers).sum()
+            np.cumsum(sums, out=sums)
+            np.divide(registers.size, sums[:-1], out=sums[1:])
+            sums[0] = self._accumulated
+            self._accumulated = float(np.add.accumulate(sums)[-1])
         last = np.concatenate((~same, [True]))
         registers[slots[last]] = values[last]
         if self._limits is not None:
             self._limits[slots[last]] = _NO_LIMIT >> values[last].astype(np.uint64)
 
     def _coupons_to_bytes(self) -> bytes:
-        count = self._coupons.size
+        count = len(self._coupons)
         flags = _COMPACT | (_EMPTY if not count else 0) | (_OUT_OF_ORDER if self._out_of_order else 0)
-        content = np.sort(self._coupons).astype("<u4").tobytes()
+        content = self._sorted_coupons().astype("<u4").tobytes()
         if count < _MAX_LIST:
             return _START.pack(2, 1, _FAMILY, self._lg_k, 3, flags, count, _LIST | _HLL_4 << 2) + content
         start = _START.pack(3, 1, _FAMILY, self._lg_k, _lg_table(count, _LG_SET), flags, 0, _SET | _HLL_4 << 2)
