@@ -16,7 +16,7 @@ import numpy as np
 
 from windvane.errors import ProfileError
 from windvane.profiles._library import datasketches
-from windvane.profiles._murmur3 import ADDRESS_BITS, coupons, coupons_of_texts, hash_numbers
+from windvane.profiles._murmur3 import ADDRESS_BITS, VALUE_BITS, coupons, coupons_of_texts, hash_numbers, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,8 @@ _START: Final = struct.Struct("<BBBBBBBB")
 _REST: Final = struct.Struct("<dddII")
 """Accumulated estimate, sum of 2^-register below 32 and above, registers at the offset, exceptions."""
 
-_NO_LIMIT: Final = np.uint64(2**64 - 1)
+_LIMITS: Final = np.uint64(2**64 - 1) >> np.arange(64, dtype=np.uint64)
+"""By register: the largest second half of a hash that raises it."""
 _NO_NUMBERS: Final = np.empty(0, dtype=np.int64)
 _BATCH: Final = 16_384
 """Values looked at together, so that they stay in the processor's cache; their places fit two bytes."""
@@ -66,7 +67,7 @@ class Cardinality:
     order; in numpy, a column is hashed whole and only what raises a register is looked at.
     """
 
-    __slots__ = ("_accumulated", "_coupons", "_latest", "_lg_k", "_limits", "_out_of_order", "_registers")
+    __slots__ = ("_accumulated", "_coupons", "_inverse_sum", "_latest", "_lg_k", "_limits", "_out_of_order", "_registers")
 
     def __init__(self) -> None:
         """Begin without values."""
@@ -76,6 +77,7 @@ class Cardinality:
         self._limits: NDArray[np.uint64] | None = None  # the largest second half of a hash that raises a register
         self._latest = _NO_NUMBERS  # all of which have been added
         self._accumulated = 0.0
+        self._inverse_sum: float | None = None  # of 2^-register
         self._out_of_order = False
 
     def update_numbers(self, numbers: NDArray[np.int64] | NDArray[np.float64]) -> None:
@@ -111,7 +113,10 @@ class Cardinality:
             if rising.size > 1:
                 places = _first_places(numbers, distinct.take(rising))
                 rising = rising.take(np.argsort(places, kind="stable"))
-            self._raise_registers(self._registers, coupons(first.take(rising), second.take(rising)))
+            if rising.size:
+                self._raise_registers(
+                    self._registers, ranks(first.take(rising), second.take(rising), self._registers.size)
+                )
         self._latest = distinct
 
     def update_texts(self, texts: Iterable[str]) -> None:
@@ -215,7 +220,9 @@ class Cardinality:
         while first.size:
             rising = self._rising(first[:size], second[:size])
             if rising.size:
-                self._raise_registers(self._registers, coupons(first.take(rising), second.take(rising)))
+                self._raise_registers(
+                    self._registers, ranks(first.take(rising), second.take(rising), self._registers.size)
+                )
             first, second = first[size:], second[size:]
             size *= 2
 
@@ -223,7 +230,7 @@ class Cardinality:
         """Return the places of the hashes of which the present registers do not show the value."""
         assert self._registers is not None
         if self._limits is None:
-            self._limits = _NO_LIMIT >> self._registers.astype(np.uint64)
+            self._limits = _LIMITS.take(self._registers)
         slots = (first & np.uint64(self._registers.size - 1)).view(np.int64)
         return (second <= self._limits.take(slots)).nonzero()[0]
 
@@ -245,9 +252,14 @@ class Cardinality:
                     coupons_now = self._sorted_coupons()
                     known[coupons_now & np.uint32(known.size - 1)] = coupons_now
                     new = new[known[new & np.uint32(known.size - 1)] != new]
-        if self._registers is not None:
+        registers = self._registers
+        if registers is not None:
             for start in range(0, new.size, _BATCH):
-                self._raise_registers(self._registers, new[start : start + _BATCH])
+                part = new[start : start + _BATCH]
+                slots, values = (part & np.uint32(registers.size - 1)).astype(np.int32), part >> ADDRESS_BITS
+                rising = values > registers.take(slots)
+                if rising.any():
+                    self._raise_registers(registers, (slots << VALUE_BITS | values.astype(np.int32))[rising])
 
     def _sorted_coupons(self) -> NDArray[np.uint32]:
         result = np.fromiter(self._coupons, dtype=np.uint32, count=len(self._coupons))
@@ -262,45 +274,42 @@ class Cardinality:
         self._registers, self._coupons = registers, set()
         self._accumulated = _estimate_at_promotion(self._lg_k)
 
-    def _raise_registers(self, registers: NDArray[np.uint8], new: NDArray[np.uint32]) -> None:
-        """Find the coupons that raise a register when they come, and let each add to the estimate.
+    def _raise_registers(self, registers: NDArray[np.uint8], ranks: NDArray[np.int32]) -> None:
+        """Find the values that raise a register when they come, and let each add to the estimate.
 
         Each adds the inverse of the probability that a new value would raise any register, which is the sum
         of 2^-register over their number.
+
+        Args:
+            registers: those of this sketch.
+            ranks: of at most 65,536 values in the order in which they came, each above its register as it is now.
         """
-        slots = (new & np.uint32(registers.size - 1)).astype(np.uint16)
-        values = (new >> ADDRESS_BITS).astype(np.uint8)
-        rising = np.flatnonzero(values > registers.take(slots))  # take is twice as fast as an index
-        if not rising.size:
-            return
         # By register, and in each by the order in which they came; a later register outweighs any value.
-        rising = rising.take(np.argsort(slots.take(rising), kind="stable"))
-        slots, values = slots.take(rising), values.take(rising)
-        ranks = slots * np.int32(_MAX_VALUE + 1)
-        ranks += values
-        highest = np.maximum.accumulate(ranks)
+        order = np.argsort((ranks >> VALUE_BITS).astype(np.uint16), kind="stable")  # sorted by their digits
+        ranks = ranks.take(order)
         is_record = np.ones(ranks.size, dtype=np.bool_)
-        np.greater(ranks[1:], highest[:-1], out=is_record[1:])
+        np.greater(ranks[1:], np.maximum.accumulate(ranks)[:-1], out=is_record[1:])
         records = is_record.nonzero()[0]
-        slots, values, rising = slots.take(records), values.take(records), rising.take(records)
-        same = slots[1:] == slots[:-1]
-        before = registers.take(slots)
-        np.copyto(before[1:], values[:-1], where=same)
-        order = np.argsort(rising.astype(np.uint16), kind="stable")  # two bytes are sorted by their digits
+        ranks, order = ranks.take(records), order.take(records)
+        slots, values = ranks >> VALUE_BITS, ranks & _MAX_VALUE
         if not self._out_of_order:
-            # cumsum adds one after the other, as the library does; sum would add in pairs.
+            before = registers.take(slots).astype(np.int32)
+            np.copyto(before[1:], values[:-1], where=slots[1:] == slots[:-1])
+            if self._inverse_sum is None:
+                self._inverse_sum = float(_INVERSE_POWERS.take(registers).sum())
             sums = np.empty(order.size + 1)
-            np.subtract(_INVERSE_POWERS.take(values), _INVERSE_POWERS.take(before), out=sums[1:])
-            sums[1:] = sums[1:].take(order)
-            sums[0] = _INVERSE_POWERS.take(registers).sum()
-            np.cumsum(sums, out=sums)
+            sums[0] = self._inverse_sum
+            changes = _INVERSE_POWERS.take(values) - _INVERSE_POWERS.take(before)
+            changes.take(np.argsort(order.astype(np.uint16), kind="stable"), out=sums[1:])
+            # Both sums add one after the other, as the library does; sum would add in pairs.
+            np.add.accumulate(sums, out=sums)
+            self._inverse_sum = float(sums[-1])
             np.divide(registers.size, sums[:-1], out=sums[1:])
             sums[0] = self._accumulated
             self._accumulated = float(np.add.accumulate(sums)[-1])
-        last = np.concatenate((~same, [True]))
-        registers[slots[last]] = values[last]
+        registers[slots] = values  # of those of one register, the last and largest stays
         if self._limits is not None:
-            self._limits[slots[last]] = _NO_LIMIT >> values[last].astype(np.uint64)
+            self._limits[slots] = _LIMITS.take(values)
 
     def _coupons_to_bytes(self) -> bytes:
         count = len(self._coupons)
