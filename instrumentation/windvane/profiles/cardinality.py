@@ -236,13 +236,14 @@ class Cardinality:
 
     def _update(self, new: NDArray[np.uint32]) -> None:
         """Add coupons in the order in which their values came."""
+        capacity = _max_coupons(self._lg_k)
         while self._registers is None and new.size:
             # A few at a time, and of the rest no known ones, save for those that share a slot of the table:
             # of a large column, most comes when the registers are there already, or is known.
-            head, new = new[:_HEAD], new[_HEAD:]
+            head, new, kept = new[:_HEAD], new[_HEAD:], self._coupons
             for i, coupon in enumerate(head.tolist()):
-                self._coupons.add(coupon)
-                if len(self._coupons) > _max_coupons(self._lg_k):
+                kept.add(coupon)
+                if len(kept) > capacity:
                     self._promote()
                     new = np.concatenate((head[i + 1 :], new))
                     break
