@@ -1,4 +1,4 @@
-"""What a benchmark yields: one figure against one rival, and the line that shows it."""
+"""What a benchmark yields: one figure against one rival, measured in turn, and the line that shows it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import windvane
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+ROUNDS = 31
 
 
 @dataclass(frozen=True)
@@ -44,3 +48,13 @@ def figure(name: str, own: Iterable[float], rival: Iterable[float], goal: str) -
     ratio = statistics.median(ratios if sign == "<=" else [1 / each for each in ratios])
     met = ratio <= float(limit) if sign == "<=" else ratio >= float(limit)
     return Figure(name, statistics.median(own), statistics.median(rival), ratio, goal, met)
+
+
+def in_turn(*functions: Callable[[], float], rounds: int = ROUNDS) -> list[list[float]]:
+    """Measure in turn, round by round: a machine that slows down slows all. The first round warms up."""
+    results: list[list[float]] = [[] for _ in functions]
+    for _ in range(rounds + 1):
+        for function, values in zip(functions, results, strict=True):
+            values.append(function())
+            windvane.flush(2)  # nobody pays for what the one before has left
+    return [values[1:] for values in results]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from run import Figure, figure, in_turn
+from figures import Figure, figure, in_turn
 
 from windvane.profiles import DatasetProfile
 
@@ -80,7 +80,7 @@ def profiles() -> Iterator[Figure]:
     try:
         rng = np.random.default_rng(0)
         _seconds([_mixed(rng)])  # imports
-        for name, make, goal in (("float", _floats, 25), ("integer", _integers, 10), ("mixed", _mixed, 10)):
+        for name, make, goal in (("float", _floats, 25), ("integer", _integers, 25), ("mixed", _mixed, 10)):
             for count in (_FRAMES, 1):
                 yield _of_frames(whylogs, f"{name} frames", [make(rng) for _ in range(count)], goal)
         columns = [column.tolist() for column in _floats(rng).values()]

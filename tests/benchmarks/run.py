@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from by_hand import watched_by_hand
-from figures import Figure, figure
+from figures import ROUNDS, Figure, figure, in_turn
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, SamplingResult
 
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _FEATURES = 30
-_ROUNDS = 31
 _ROW = {f"f{i}": 0.1 * i for i in range(_FEATURES)}
 _PREDICT_SECONDS = 0.020
 
@@ -70,16 +69,6 @@ def per_call(function: Callable[[], object], calls: int, clock: Callable[[], flo
     for _ in range(calls):
         function()
     return (clock() - begin) / calls * 1e6
-
-
-def in_turn(*functions: Callable[[], float], rounds: int = _ROUNDS) -> list[list[float]]:
-    """Measure in turn, round by round: a machine that slows down slows all. The first round warms up."""
-    results: list[list[float]] = [[] for _ in functions]
-    for _ in range(rounds + 1):
-        for function, values in zip(functions, results, strict=True):
-            values.append(function())
-            windvane.flush(2)  # nobody pays for what the one before has left
-    return [values[1:] for values in results]
 
 
 def numeric_model(name: str) -> windvane.Model:
@@ -200,7 +189,7 @@ def throughput() -> Iterator[Figure]:
     cases = (("frame-cells", data, 10_000 * _FEATURES, 10e6), ("dict-rows", data[:5000].to_dict("records"), 5000, 2e5))
     for name, rows, units, wanted in cases:
         rates = []
-        for _ in range(_ROUNDS):
+        for _ in range(ROUNDS):
             _runtime.worker.drain(30)
             begin = time.clock_gettime(clock)
             for _ in range(2):
@@ -400,6 +389,13 @@ def otlp_sink() -> Iterator[str]:
         sink.wait()
 
 
+def profiles() -> Iterator[Figure]:
+    """Profiles of frames and rows, against whylogs."""
+    from profiles import profiles as measured  # noqa: PLC0415 - the other figures do without datasketches
+
+    return measured()
+
+
 GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "hot-path": hot_path,
     "total-cpu": total_cpu,
@@ -413,6 +409,7 @@ GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "collector": collector,
     "import": import_time,
     "million": million,
+    "profiles": profiles,
 }
 
 

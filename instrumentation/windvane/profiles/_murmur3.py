@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["ADDRESS_BITS", "coupons", "coupons_of_texts", "hash_numbers"]
+__all__ = ["ADDRESS_BITS", "VALUE_BITS", "coupons", "coupons_of_texts", "hash_numbers", "ranks"]
 
 ADDRESS_BITS: Final = 26
+VALUE_BITS: Final = 6
 
 Words: TypeAlias = "NDArray[np.uint64]"
 
@@ -72,14 +73,27 @@ def hash_numbers(numbers: NDArray[np.int64] | NDArray[np.float64]) -> tuple[Word
 
 def coupons(first: Words, second: Words) -> NDArray[np.uint32]:
     """Make coupons of both halves of hashes, each of shape (n,)."""
-    # The exponent of a double tells the number of bits of an integer; 32 of them are exact in a double.
-    exponents = (second >> _HALF).astype(np.float64).view(np.int64) >> _MANTISSA_BITS
-    leading_zeros = _EXPONENT_OF_32_BITS - exponents
-    for i in np.flatnonzero(exponents == 0):  # the upper half is 0
-        leading_zeros[i] = min(64 - int(second[i]).bit_length(), _MAX_LEADING_ZEROS)
-    values = (leading_zeros + 1).astype(np.uint32)
+    values = _values(second).astype(np.uint32)
     result: NDArray[np.uint32] = (first & _ADDRESS).astype(np.uint32) | (values << np.uint32(ADDRESS_BITS))
     return result
+
+
+def ranks(first: Words, second: Words, registers: int) -> NDArray[np.int32]:
+    """Make of both halves of hashes, each of shape (n,), the number of the register * 64 + the coupon's value."""
+    slots = (first & np.uint64(registers - 1)).astype(np.int32)
+    slots <<= VALUE_BITS
+    slots |= _values(second)
+    return slots
+
+
+def _values(second: Words) -> NDArray[np.int32]:
+    """Return 1 more than the leading zeros of second halves."""
+    # The exponent of a double tells the number of bits of an integer; 32 of them are exact in a double.
+    exponents = ((second >> _HALF).astype(np.float64).view(np.int64) >> _MANTISSA_BITS).astype(np.int32)
+    values = _EXPONENT_OF_32_BITS + 1 - exponents
+    for i in (exponents == 0).nonzero()[0].tolist():  # the upper half is 0
+        values[i] = min(64 - int(second[i]).bit_length(), _MAX_LEADING_ZEROS) + 1
+    return values
 
 
 def coupons_of_texts(texts: Sequence[bytes]) -> NDArray[np.uint32]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from windvane.errors import ProfileError
 from windvane.profiles._library import datasketches
-from windvane.profiles._murmur3 import ADDRESS_BITS, coupons, coupons_of_texts, hash_numbers
+from windvane.profiles._murmur3 import ADDRESS_BITS, VALUE_BITS, coupons, coupons_of_texts, hash_numbers, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,8 +50,12 @@ _START: Final = struct.Struct("<BBBBBBBB")
 _REST: Final = struct.Struct("<dddII")
 """Accumulated estimate, sum of 2^-register below 32 and above, registers at the offset, exceptions."""
 
+_LIMITS: Final = np.uint64(2**64 - 1) >> np.arange(64, dtype=np.uint64)
+"""By register: the largest second half of a hash that raises it."""
+_NO_NUMBERS: Final = np.empty(0, dtype=np.int64)
 _BATCH: Final = 16_384
 """Values looked at together, so that they stay in the processor's cache; their places fit two bytes."""
+_HEAD: Final = 512
 _INVERSE_POWERS: Final = np.ldexp(1.0, -np.arange(64))
 
 
@@ -63,39 +67,57 @@ class Cardinality:
     order; in numpy, a column is hashed whole and only what raises a register is looked at.
     """
 
-    __slots__ = ("_accumulated", "_coupons", "_lg_k", "_limits", "_out_of_order", "_registers")
+    __slots__ = ("_accumulated", "_coupons", "_inverse_sum", "_latest", "_lg_k", "_limits", "_out_of_order", "_registers")
 
     def __init__(self) -> None:
         """Begin without values."""
         self._lg_k = _LG_K
-        self._coupons: NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
+        self._coupons: set[int] = set()
         self._registers: NDArray[np.uint8] | None = None
         self._limits: NDArray[np.uint64] | None = None  # the largest second half of a hash that raises a register
+        self._latest = _NO_NUMBERS  # all of which have been added
         self._accumulated = 0.0
+        self._inverse_sum: float | None = None  # of 2^-register
         self._out_of_order = False
 
     def update_numbers(self, numbers: NDArray[np.int64] | NDArray[np.float64]) -> None:
         """Add numbers, shape (n,), without NaN; 1 and 1.0 are two values, as whylogs has it."""
         for start in range(0, numbers.size, _BATCH):
-            self._update(self._rising(numbers[start : start + _BATCH]))
+            self._add_hashes(*hash_numbers(numbers[start : start + _BATCH]))
 
     def update_repeated(self, numbers: NDArray[np.int64], distinct: NDArray[np.int64]) -> None:
         """Add numbers of which each distinct one is known.
 
-        Where nothing depends on the order of new values, the distinct ones are all that is looked at.
+        A value that came before changes nothing, so that only the first of each is looked at; all of them
+        where nothing depends on their order.
 
         Args:
             numbers: shape (n,).
-            distinct: the distinct ones among them, shape (m,).
+            distinct: the distinct ones among them in their order, shape (m,).
         """
+        if np.array_equal(distinct, self._latest):
+            return
         if distinct.size > _BATCH or 2 * distinct.size > numbers.size:
             self.update_numbers(numbers)
             return
-        new = self._rising(distinct)
-        if self._registers is None and np.union1d(self._coupons, new).size <= _max_coupons(self._lg_k):
-            self._update(new)
-        elif new.size:
-            self.update_numbers(numbers)
+        first, second = hash_numbers(distinct)
+        if self._registers is None:
+            new = coupons(first, second)
+            if len(self._coupons) + new.size <= _max_coupons(self._lg_k):
+                self._update(new)
+            else:
+                order = np.argsort(_first_places(numbers, distinct), kind="stable")
+                self._add_hashes(first.take(order), second.take(order))
+        else:
+            rising = self._rising(first, second)
+            if rising.size > 1:
+                places = _first_places(numbers, distinct.take(rising))
+                rising = rising.take(np.argsort(places, kind="stable"))
+            if rising.size:
+                self._raise_registers(
+                    self._registers, ranks(first.take(rising), second.take(rising), self._registers.size)
+                )
+        self._latest = distinct
 
     def update_texts(self, texts: Iterable[str]) -> None:
         """Add texts; the empty one is no value, as the library has it."""
@@ -178,90 +200,122 @@ class Cardinality:
             _invalid("has an unknown mode")
         if count > _max_coupons(lg_k) or len(data) != position + 4 * count:
             _invalid("has coupons that do not fit its length")
-        sketch._coupons = np.frombuffer(data, "<u4", count, position).astype(np.uint32)
-        if np.unique(sketch._coupons).size != count or (sketch._coupons >> ADDRESS_BITS == 0).any():
+        found = np.frombuffer(data, "<u4", count, position)
+        sketch._coupons = set(found.tolist())
+        if len(sketch._coupons) != count or (found >> ADDRESS_BITS == 0).any():
             _invalid("has coupons that cannot be")
         return sketch
 
-    def _rising(self, numbers: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.uint32]:
-        """Make coupons of numbers, without those of which a register, if there are any, shows nothing."""
-        first, second = hash_numbers(numbers)
-        if self._registers is not None:
-            if self._limits is None:
-                self._limits = np.uint64(2**64 - 1) >> self._registers.astype(np.uint64)
-            slots = (first & np.uint64(self._registers.size - 1)).astype(np.intp)
-            rising = np.flatnonzero(second <= self._limits.take(slots))
-            first, second = first.take(rising), second.take(rising)
-        return coupons(first, second)
+    def _add_hashes(self, first: NDArray[np.uint64], second: NDArray[np.uint64]) -> None:
+        """Add both halves of hashes, each of shape (n,), in the order in which their values came."""
+        size = first.size
+        if self._registers is None:
+            self._update(coupons(first[:_HEAD], second[:_HEAD]))
+            first, second = first[_HEAD:], second[_HEAD:]
+            if self._registers is None:
+                self._update(coupons(first, second))
+                return
+            size = self._registers.size // 2
+        # At first a few: most values raise a register that later ones would have to be compared with.
+        while first.size:
+            rising = self._rising(first[:size], second[:size])
+            if rising.size:
+                self._raise_registers(
+                    self._registers, ranks(first.take(rising), second.take(rising), self._registers.size)
+                )
+            first, second = first[size:], second[size:]
+            size *= 2
+
+    def _rising(self, first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """Return the places of the hashes of which the present registers do not show the value."""
+        assert self._registers is not None
+        if self._limits is None:
+            self._limits = _LIMITS.take(self._registers)
+        slots = (first & np.uint64(self._registers.size - 1)).view(np.int64)
+        return (second <= self._limits.take(slots)).nonzero()[0]
 
     def _update(self, new: NDArray[np.uint32]) -> None:
         """Add coupons in the order in which their values came."""
         capacity = _max_coupons(self._lg_k)
-        while self._registers is None:
-            if not new.size:
-                return
+        while self._registers is None and new.size:
             # A few at a time, and of the rest no known ones, save for those that share a slot of the table:
             # of a large column, most comes when the registers are there already, or is known.
-            head, new = new[: 2 * capacity], new[2 * capacity :]
-            distinct, at = np.unique(head, return_index=True)
-            at = np.sort(at[~np.isin(distinct, self._coupons)])
-            room = capacity + 1 - self._coupons.size
-            self._coupons = np.concatenate((self._coupons, head[at[:room]]))
-            if at.size >= room:
-                new = np.concatenate((head[at[room:]], new))
-                self._promote()
-            elif new.size:
-                known = np.zeros(1 << self._lg_k, dtype=np.uint32)
-                known[self._coupons & np.uint32(known.size - 1)] = self._coupons
-                new = new[known[new & np.uint32(known.size - 1)] != new]
-        for start in range(0, new.size, _BATCH):
-            self._raise_registers(self._registers, new[start : start + _BATCH])
+            head, new, kept = new[:_HEAD], new[_HEAD:], self._coupons
+            for i, coupon in enumerate(head.tolist()):
+                kept.add(coupon)
+                if len(kept) > capacity:
+                    self._promote()
+                    new = np.concatenate((head[i + 1 :], new))
+                    break
+            else:
+                if new.size:
+                    known = np.zeros(1 << self._lg_k, dtype=np.uint32)
+                    coupons_now = self._sorted_coupons()
+                    known[coupons_now & np.uint32(known.size - 1)] = coupons_now
+                    new = new[known[new & np.uint32(known.size - 1)] != new]
+        registers = self._registers
+        if registers is not None:
+            for start in range(0, new.size, _BATCH):
+                part = new[start : start + _BATCH]
+                slots, values = (part & np.uint32(registers.size - 1)).astype(np.int32), part >> ADDRESS_BITS
+                rising = values > registers.take(slots)
+                if rising.any():
+                    self._raise_registers(registers, (slots << VALUE_BITS | values.astype(np.int32))[rising])
+
+    def _sorted_coupons(self) -> NDArray[np.uint32]:
+        result = np.fromiter(self._coupons, dtype=np.uint32, count=len(self._coupons))
+        result.sort()
+        return result
 
     def _promote(self) -> None:
         """Make registers of the coupons."""
         registers = np.zeros(1 << self._lg_k, dtype=np.uint8)
-        by_value = np.sort(self._coupons)  # of those of one register, the last and largest stays
+        by_value = self._sorted_coupons()  # of those of one register, the last and largest stays
         registers[by_value & np.uint32(registers.size - 1)] = by_value >> ADDRESS_BITS
-        self._registers, self._coupons = registers, self._coupons[:0]
+        self._registers, self._coupons = registers, set()
         self._accumulated = _estimate_at_promotion(self._lg_k)
 
-    def _raise_registers(self, registers: NDArray[np.uint8], new: NDArray[np.uint32]) -> None:
-        """Find the coupons that raise a register when they come, and let each add to the estimate.
+    def _raise_registers(self, registers: NDArray[np.uint8], ranks: NDArray[np.int32]) -> None:
+        """Find the values that raise a register when they come, and let each add to the estimate.
 
         Each adds the inverse of the probability that a new value would raise any register, which is the sum
         of 2^-register over their number.
+
+        Args:
+            registers: those of this sketch.
+            ranks: of at most 65,536 values in the order in which they came, each above its register as it is now.
         """
-        slots = (new & np.uint32(registers.size - 1)).astype(np.uint16)
-        values = (new >> ADDRESS_BITS).astype(np.uint8)
-        rising = np.flatnonzero(values > registers.take(slots))  # take is twice as fast as an index
-        if not rising.size:
-            return
         # By register, and in each by the order in which they came; a later register outweighs any value.
-        rising = rising.take(np.argsort(slots.take(rising), kind="stable"))
-        slots, values = slots.take(rising), values.take(rising)
-        ranks = slots.astype(np.int64) * (_MAX_VALUE + 1) + values
-        highest = np.maximum.accumulate(ranks)
-        records = np.flatnonzero(np.concatenate(([True], ranks[1:] > highest[:-1])))
-        slots, values, rising = slots.take(records), values.take(records), rising.take(records)
-        same = slots[1:] == slots[:-1]
-        before = registers.take(slots)
-        before[1:][same] = values[:-1][same]
-        order = np.argsort(rising.astype(np.uint16), kind="stable")  # two bytes are sorted by their digits
-        changes = (_INVERSE_POWERS.take(values) - _INVERSE_POWERS.take(before)).take(order)
-        total = _INVERSE_POWERS.take(registers).sum()
+        order = np.argsort((ranks >> VALUE_BITS).astype(np.uint16), kind="stable")  # sorted by their digits
+        ranks = ranks.take(order)
+        is_record = np.ones(ranks.size, dtype=np.bool_)
+        np.greater(ranks[1:], np.maximum.accumulate(ranks)[:-1], out=is_record[1:])
+        records = is_record.nonzero()[0]
+        ranks, order = ranks.take(records), order.take(records)
+        slots, values = ranks >> VALUE_BITS, ranks & _MAX_VALUE
         if not self._out_of_order:
-            sums = total + np.concatenate(([0.0], np.cumsum(changes[:-1])))
-            # cumsum adds one after the other, as the library does; sum would add in pairs.
-            self._accumulated = float(np.cumsum(np.concatenate(([self._accumulated], registers.size / sums)))[-1])
-        last = np.concatenate((~same, [True]))
-        registers[slots[last]] = values[last]
+            before = registers.take(slots).astype(np.int32)
+            np.copyto(before[1:], values[:-1], where=slots[1:] == slots[:-1])
+            if self._inverse_sum is None:
+                self._inverse_sum = float(_INVERSE_POWERS.take(registers).sum())
+            sums = np.empty(order.size + 1)
+            sums[0] = self._inverse_sum
+            changes = _INVERSE_POWERS.take(values) - _INVERSE_POWERS.take(before)
+            changes.take(np.argsort(order.astype(np.uint16), kind="stable"), out=sums[1:])
+            # Both sums add one after the other, as the library does; sum would add in pairs.
+            np.add.accumulate(sums, out=sums)
+            self._inverse_sum = float(sums[-1])
+            np.divide(registers.size, sums[:-1], out=sums[1:])
+            sums[0] = self._accumulated
+            self._accumulated = float(np.add.accumulate(sums)[-1])
+        registers[slots] = values  # of those of one register, the last and largest stays
         if self._limits is not None:
-            self._limits[slots[last]] = np.uint64(2**64 - 1) >> values[last].astype(np.uint64)
+            self._limits[slots] = _LIMITS.take(values)
 
     def _coupons_to_bytes(self) -> bytes:
-        count = self._coupons.size
+        count = len(self._coupons)
         flags = _COMPACT | (_EMPTY if not count else 0) | (_OUT_OF_ORDER if self._out_of_order else 0)
-        content = np.sort(self._coupons).astype("<u4").tobytes()
+        content = self._sorted_coupons().astype("<u4").tobytes()
         if count < _MAX_LIST:
             return _START.pack(2, 1, _FAMILY, self._lg_k, 3, flags, count, _LIST | _HLL_4 << 2) + content
         start = _START.pack(3, 1, _FAMILY, self._lg_k, _lg_table(count, _LG_SET), flags, 0, _SET | _HLL_4 << 2)
@@ -319,6 +373,23 @@ def _estimate_at_promotion(lg_k: int) -> float:
             written = sketch.serialize_compact()
             if written[7] & 3 == _REGISTERS:
                 return float(_REST.unpack_from(written, _START.size)[0])
+
+
+def _first_places(numbers: NDArray[np.int64], distinct: NDArray[np.int64]) -> NDArray[np.intp]:
+    """Tell where each of some distinct numbers in their order stands first; each of them is there."""
+    least, greatest = int(distinct[0]), int(distinct[-1])
+    places = np.flatnonzero((numbers >= least) & (numbers <= greatest))[::-1]
+    numbers = numbers.take(places)
+    # Of places that are written to one slot the last, which is the first of the number, stays.
+    if greatest - least < 4 * numbers.size:
+        first = np.zeros(greatest - least + 1, dtype=np.intp)
+        first[numbers - least] = places
+        return first.take(distinct - least)
+    slots = np.searchsorted(distinct, numbers)
+    known = distinct.take(slots) == numbers
+    first = np.zeros(distinct.size, dtype=np.intp)
+    first[slots[known]] = places[known]
+    return first
 
 
 def _invalid(what: str) -> NoReturn:

@@ -30,6 +30,10 @@ _LG_MIN_SIZE: Final = 3
 _CAPACITY: Final = 768
 _KEPT: Final = 384
 """Values of more that are kept: half of them, as in the library, so that it does not come to it each time."""
+_INTEGER_CAPACITY: Final = 2048
+"""Of integers more are kept, of which each takes but 16 bytes; at most 768 values leave the sketch."""
+_TWO_BYTES: Final = (1 << 16) - 1
+_NO_INTEGERS: Final = np.empty(0, dtype=np.int64)
 
 _FAMILY: Final = 10
 _EMPTY: Final = 1 | 4
@@ -61,52 +65,66 @@ class FrequentItem(NamedTuple):
 class FrequentItems:
     """At most 768 values with their counts: exact while no more have come, else too low by at most n / 385."""
 
-    __slots__ = ("_counts", "_offset", "_weight")
+    __slots__ = ("_counts", "_integer_counts", "_integers", "_offset", "_weight")
 
     def __init__(self) -> None:
         """Begin without values."""
         self._counts: dict[str, int] = {}
+        # Integers become texts when they are needed as such: sorted, with the count of each.
+        self._integers = _NO_INTEGERS
+        self._integer_counts = _NO_INTEGERS
         self._weight = 0
         self._offset = 0
 
     def update_texts(self, counts: Mapping[str, int]) -> None:
         """Add texts with their counts."""
         values = [value[:_MAX_TEXT].encode("utf-8", "replace").decode() for value in counts]
-        self._add_all(zip(values, counts.values(), strict=True))
+        _add_all(self._counts, zip(values, counts.values(), strict=True))
         self._weight += sum(counts.values())
         self._reduce()
 
     def update_integers(self, integers: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-        """Add distinct integers with their counts, both of shape (n,)."""
-        self._weight += int(counts.sum())
-        if integers.size > _CAPACITY:  # many more than can stay: only those that can become text
-            excess = int(np.partition(counts, -_KEPT - 1)[-_KEPT - 1])
+        """Add distinct integers in their order with their counts, both of shape (n,)."""
+        self._weight += int(np.add.reduce(counts))
+        if np.array_equal(integers, self._integers):
+            self._integer_counts = self._integer_counts + counts
+            return
+        if self._integers.size:
+            both = np.concatenate((self._integers, integers))
+            order = np.argsort(both, kind="stable")  # merges what is sorted already
+            both = both.take(order)
+            starts = np.flatnonzero(np.concatenate(([True], both[1:] != both[:-1])))
+            integers = both.take(starts)
+            counts = np.add.reduceat(np.concatenate((self._integer_counts, counts)).take(order), starts)
+        if integers.size > _INTEGER_CAPACITY:
+            excess = _first_not_kept(counts)
             frequent = counts > excess
             integers, counts = integers[frequent], counts[frequent] - excess
             self._offset += excess
-        self._add_all(zip(map(str, integers.tolist()), counts.tolist(), strict=True))
-        self._reduce()
+        self._integers, self._integer_counts = integers, counts
 
     def merge(self, other: FrequentItems) -> FrequentItems:
         """Return the counts of both sets of values."""
         merged = FrequentItems()
-        merged._counts = dict(self._counts)
-        merged._add_all(other._counts.items())
+        merged._counts, merged._offset = self._table()
+        counts, offset = other._table()
+        _add_all(merged._counts, counts.items())
         merged._weight = self._weight + other._weight
-        merged._offset = self._offset + other._offset
+        merged._offset += offset
         merged._reduce()
         return merged
 
     @property
     def n(self) -> int:
         """How many values were given, the most that any count can be."""
-        return max(self._weight, self._offset)
+        return max(self._weight, self._table()[1])
 
     @property
     def items(self) -> list[FrequentItem]:
         """The values that surely are more frequent than any that is not listed, the most frequent first."""
-        pairs = sorted(self._counts.items(), key=_most_frequent_first)
-        return [FrequentItem(value, n + self._offset, n, n + self._offset) for value, n in pairs if n > self._offset]
+        counts, offset = self._table()
+        pairs = sorted(counts.items(), key=_most_frequent_first)
+        return [FrequentItem(value, n + offset, n, n + offset) for value, n in pairs if n > offset]
 
     def to_bytes(self, minimum: int = 1) -> bytes:
         """Write the sketch as the library does.
@@ -114,7 +132,8 @@ class FrequentItems:
         Args:
             minimum: an item that may have come less often is left out.
         """
-        written = [(value, n) for value, n in sorted(self._counts.items(), key=_most_frequent_first) if n >= minimum]
+        counts, offset = self._table()
+        written = [(value, n) for value, n in sorted(counts.items(), key=_most_frequent_first) if n >= minimum]
         if not written:
             return _START.pack(1, 1, _FAMILY, _LG_MAX_SIZE, _LG_MIN_SIZE, _EMPTY)
         largest = max(_LG_MAX_SIZE, _lg_table(len(written)))
@@ -122,7 +141,7 @@ class FrequentItems:
         return b"".join(
             (
                 _START.pack(4, 1, _FAMILY, largest, _lg_table(len(written)), 0),
-                _REST.pack(len(written), self._weight, self._offset),
+                _REST.pack(len(written), self._weight, offset),
                 struct.pack(f"<{len(written)}Q", *(n for _, n in written)),
                 *(struct.pack("<I", len(value)) + value for value in values),
             )
@@ -164,18 +183,36 @@ class FrequentItems:
             _invalid("has more than its items, or one twice")
         return sketch
 
-    def _add_all(self, counts: Iterable[tuple[str, int]]) -> None:
-        own = self._counts
-        for value, count in counts:
-            own[value] = own.get(value, 0) + count
+    def _table(self) -> tuple[dict[str, int], int]:
+        """Return all values as texts with their counts, at most 768, and the offset that this needs."""
+        counts = dict(self._counts)
+        _add_all(counts, zip(map(str, self._integers.tolist()), self._integer_counts.tolist(), strict=True))
+        counts, excess = _reduced(counts)
+        return counts, self._offset + excess
 
     def _reduce(self) -> None:
-        """Where there are too many, take from all counts that of the first value that is not kept."""
-        if len(self._counts) <= _CAPACITY:
-            return
-        excess = sorted(self._counts.values(), reverse=True)[_KEPT]
-        self._counts = {value: count - excess for value, count in self._counts.items() if count > excess}
+        self._counts, excess = _reduced(self._counts)
         self._offset += excess
+
+
+def _add_all(counts: dict[str, int], more: Iterable[tuple[str, int]]) -> None:
+    for value, count in more:
+        counts[value] = counts.get(value, 0) + count
+
+
+def _reduced(counts: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Where there are too many, take from all counts that of the first value that is not kept, and return it too."""
+    if len(counts) <= _CAPACITY:
+        return counts, 0
+    excess = sorted(counts.values(), reverse=True)[_KEPT]
+    return {value: count - excess for value, count in counts.items() if count > excess}, excess
+
+
+def _first_not_kept(counts: NDArray[np.int64]) -> int:
+    """Return the 385th largest count."""
+    # Two bytes are sorted by their digits; where most are equal, as rare values are, partition takes 20 times as long.
+    found = int(np.sort(np.minimum(counts, _TWO_BYTES).astype(np.uint16), kind="stable")[-_KEPT - 1])
+    return found if found < _TWO_BYTES else int(np.partition(counts, -_KEPT - 1)[-_KEPT - 1])
 
 
 def _most_frequent_first(item: tuple[str, int]) -> tuple[int, str]:

@@ -48,8 +48,9 @@ _MIN_BLOCK: Final = 4 * _ITEMS
 _BLOCK: Final = 16 * _ITEMS
 """The usual size of a block, which stays in the processor's cache."""
 _PLACES: Final = (1 << 16) - 1
+_SIGN: Final = np.int64(-(2**63))
 _CROWD: Final = 32
-"""So many values may have one place."""
+"""So many values may have one place, though they differ."""
 
 _WHYLOGS_PREAMBLE: Final = b"\6"
 _LIBRARY_PREAMBLE: Final = b"\5"
@@ -225,22 +226,48 @@ def _compacted(values: NDArray[np.float64], levels: int) -> tuple[float, float, 
 def _every(step: int, offset: int, values: NDArray[np.float64], smallest: float, largest: float) -> NDArray[np.float64]:
     """Return every so-many-th of the sorted values from an offset on, none further from its place than a few items.
 
-    Two bytes are sorted by their digits, in a fifth of the time: the place of a value in the range. Where too
-    many values share one, as they do when a few lie far out, the values themselves are sorted.
+    Two bytes are sorted by their digits, in a fifth of the time: the place of a value in the range, or, where
+    some values lie far out, of its bits, whose upper ones are the exponent. Where too many different values
+    share one place all the same, the values themselves are sorted.
     """
+    for places_of in (_places_in_range, _places_of_bits):
+        places = places_of(values, smallest, largest)
+        if places is None:
+            continue
+        order = np.argsort(places, kind="stable")
+        chosen = order[offset::step]
+        shared = places.take(chosen)
+        crowd = max(1, _CROWD // step)
+        if not (shared[crowd:] == shared[:-crowd]).any():
+            return values.take(chosen)
+        ordered = values.take(order)
+        if not (ordered[1:] < ordered[:-1]).any():  # only equal values share a place
+            return ordered[offset::step]
+    return np.sort(values)[offset::step]
+
+
+def _places_in_range(values: NDArray[np.float64], smallest: float, largest: float) -> NDArray[np.uint16] | None:
     with np.errstate(all="ignore"):  # a range without end, or of one value, has no places
         scale = _PLACES / (largest - smallest)
     if not 0 < scale < math.inf:
-        return np.sort(values)[offset::step]
+        return None
     places = values - smallest
     places *= scale
-    coarse = places.astype(np.uint16)
-    chosen = np.argsort(coarse, kind="stable")[offset::step]
-    shared = coarse.take(chosen)
-    crowd = max(1, _CROWD // step)
-    if (shared[crowd:] == shared[:-crowd]).any():
-        return np.sort(values)[offset::step]
-    return values.take(chosen)
+    return places.astype(np.uint16)
+
+
+def _places_of_bits(values: NDArray[np.float64], smallest: float, largest: float) -> NDArray[np.uint16]:
+    least, greatest = (int(_ordered_bits(np.array([end]))[0]) for end in (smallest, largest))
+    bits = _ordered_bits(values)
+    bits -= np.uint64(least)
+    bits >>= np.uint64(max(0, (greatest - least).bit_length() - 16))
+    return bits.astype(np.uint16)
+
+
+def _ordered_bits(values: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return integers in the order of the values: of negative ones all bits change, of others the sign."""
+    bits = (values + 0.0).view(np.int64)  # so that -0.0 and 0.0 have the same
+    return (bits ^ (bits >> 63 | _SIGN)).view(np.uint64)
 
 
 def _checked(data: bytes) -> int:  # noqa: C901, PLR0912 - one branch for each way to be wrong

@@ -41,6 +41,7 @@ _MAXIMUM: Final = 2
 """Type ids: how whylogs merges an integer. Without one, it adds."""
 _NO_INTEGER: Final = sys.maxsize
 _MAX_METADATA: Final = 1000
+_MAX_PATHS: Final = 1000
 
 _N: Final = 2
 _D: Final = 3
@@ -206,21 +207,21 @@ def _read_chunk(data: bytes, position: int) -> tuple[bytes, int]:
 
 def _read_header(header: bytes) -> tuple[bytes, dict[str, list[int]], dict[int, str]]:
     """Return the properties, the offsets of each column's chunks, and the names of the components."""
-    properties: bytes = b""
+    properties: list[bytes] = []
     offsets: dict[str, list[int]] = {}
     paths: dict[int, str] = {}
-    for number, value in fields(header):
+    for number, value in fields(header, most=MAX_COLUMNS + _MAX_PATHS):
         if number == 1:
-            properties += _message(value)
+            properties.append(_message(value))
         elif number == 2:  # noqa: PLR2004 - numbers of fields, here and below, as docs/profile-format.md lists them
             name, of_column = _read_entry(value)
             offsets[name] = _read_offsets(of_column)
+            if len(offsets) > MAX_COLUMNS:
+                _damaged(f"the profile has more than {MAX_COLUMNS} columns")
         elif number == 5:  # noqa: PLR2004
             index, path = _read_indexed(value)
             paths[index] = text(path)
-    if len(offsets) > MAX_COLUMNS:
-        _damaged(f"the profile has more than {MAX_COLUMNS} columns")
-    return properties, offsets, paths
+    return b"".join(properties), offsets, paths
 
 
 def _read_components(chunk: bytes, paths: Mapping[int, str]) -> dict[str, bytes]:
