@@ -226,13 +226,6 @@ def profiling() -> Iterator[Figure]:
     yield figure("profiled-rows: us of the worker's CPU per dict row of 30, against bins alone", own, rival, "<= 2")
 
 
-def profiles() -> Iterator[Figure]:
-    """Profiles against whylogs, on the same frames."""
-    import profiles as against_whylogs  # noqa: PLC0415 - it needs this module
-
-    return against_whylogs.profiles()
-
-
 def batch() -> Iterator[Figure]:
     """Profiles of large files, and of Spark's frames."""
     import batch as of_files  # noqa: PLC0415 - it needs Spark
@@ -403,7 +396,6 @@ GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "rivals": rivals,
     "throughput": throughput,
     "profiling": profiling,
-    "profiles": profiles,
     "batch": batch,
     "tail": tail,
     "collector": collector,

@@ -67,7 +67,16 @@ class Cardinality:
     order; in numpy, a column is hashed whole and only what raises a register is looked at.
     """
 
-    __slots__ = ("_accumulated", "_coupons", "_inverse_sum", "_latest", "_lg_k", "_limits", "_out_of_order", "_registers")
+    __slots__ = (
+        "_accumulated",
+        "_coupons",
+        "_inverse_sum",
+        "_latest",
+        "_lg_k",
+        "_limits",
+        "_out_of_order",
+        "_registers",
+    )
 
     def __init__(self) -> None:
         """Begin without values."""
@@ -109,7 +118,7 @@ class Cardinality:
                 order = np.argsort(_first_places(numbers, distinct), kind="stable")
                 self._add_hashes(first.take(order), second.take(order))
         else:
-            rising = self._rising(first, second)
+            rising = self._rising(self._registers, first, second)
             if rising.size > 1:
                 places = _first_places(numbers, distinct.take(rising))
                 rising = rising.take(np.argsort(places, kind="stable"))
@@ -218,7 +227,7 @@ class Cardinality:
             size = self._registers.size // 2
         # At first a few: most values raise a register that later ones would have to be compared with.
         while first.size:
-            rising = self._rising(first[:size], second[:size])
+            rising = self._rising(self._registers, first[:size], second[:size])
             if rising.size:
                 self._raise_registers(
                     self._registers, ranks(first.take(rising), second.take(rising), self._registers.size)
@@ -226,12 +235,13 @@ class Cardinality:
             first, second = first[size:], second[size:]
             size *= 2
 
-    def _rising(self, first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[np.intp]:
+    def _rising(
+        self, registers: NDArray[np.uint8], first: NDArray[np.uint64], second: NDArray[np.uint64]
+    ) -> NDArray[np.intp]:
         """Return the places of the hashes of which the present registers do not show the value."""
-        assert self._registers is not None
         if self._limits is None:
-            self._limits = _LIMITS.take(self._registers)
-        slots = (first & np.uint64(self._registers.size - 1)).view(np.int64)
+            self._limits = _LIMITS.take(registers)
+        slots = (first & np.uint64(registers.size - 1)).view(np.int64)
         return (second <= self._limits.take(slots)).nonzero()[0]
 
     def _update(self, new: NDArray[np.uint32]) -> None:
