@@ -76,7 +76,9 @@ def varint_from(data: bytes, position: int) -> tuple[int, int]:
     raise ProfileError(msg)
 
 
-def fields(message: bytes, *, most: int = _MAX_FIELDS) -> Iterator[tuple[int, Value]]:
+def fields(  # noqa: C901, PLR0912 - a short number is read in place
+    message: bytes, *, most: int = _MAX_FIELDS
+) -> Iterator[tuple[int, Value]]:
     """Read the fields of a message, in their order.
 
     Args:

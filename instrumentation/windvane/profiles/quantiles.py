@@ -165,9 +165,7 @@ class Quantiles:
         sketch._sketch, sketch._bytes = None, data
         return sketch
 
-    def _merge_block(
-        self, n: int, levels: int, smallest: float, largest: float, items: NDArray[np.float64]
-    ) -> None:
+    def _merge_block(self, n: int, levels: int, smallest: float, largest: float, items: NDArray[np.float64]) -> None:
         """Add n values of which sorted items remain, each of which stands for 2^levels."""
         starts = np.full(levels + 1, _capacity(_K, levels + 1) - items.size, dtype="<u4")
         sketch = b"".join(
@@ -219,9 +217,7 @@ def _compacted(values: NDArray[np.float64], levels: int) -> tuple[float, float, 
     return smallest, largest, items
 
 
-def _every(
-    step: int, offset: int, values: NDArray[np.float64], smallest: float, largest: float
-) -> NDArray[np.float64]:
+def _every(step: int, offset: int, values: NDArray[np.float64], smallest: float, largest: float) -> NDArray[np.float64]:
     """Return every so-many-th of the sorted values from an offset on, none further from its place than a few items.
 
     Two bytes are sorted by their digits, in a fifth of the time: the place of a value in the range, or, where
