@@ -76,7 +76,7 @@ def varint_from(data: bytes, position: int) -> tuple[int, int]:
     raise ProfileError(msg)
 
 
-def fields(  # noqa: C901, PLR0912 - one branch for each wire type, in a loop that a call would slow down
+def fields(  # noqa: C901, PLR0912 - a short number is read in place
     message: bytes, *, most: int = _MAX_FIELDS
 ) -> Iterator[tuple[int, Value]]:
     """Read the fields of a message, in their order.

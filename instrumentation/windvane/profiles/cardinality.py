@@ -56,6 +56,7 @@ _NO_NUMBERS: Final = np.empty(0, dtype=np.int64)
 _BATCH: Final = 16_384
 """Values looked at together, so that they stay in the processor's cache; their places fit two bytes."""
 _HEAD: Final = 512
+_MAX_LATEST: Final = 2048
 _INVERSE_POWERS: Final = np.ldexp(1.0, -np.arange(64))
 
 
@@ -84,7 +85,7 @@ class Cardinality:
         self._coupons: set[int] = set()
         self._registers: NDArray[np.uint8] | None = None
         self._limits: NDArray[np.uint64] | None = None  # the largest second half of a hash that raises a register
-        self._latest = _NO_NUMBERS  # all of which have been added
+        self._latest = _NO_NUMBERS  # distinct ones that have been added
         self._accumulated = 0.0
         self._inverse_sum: float | None = None  # of 2^-register
         self._out_of_order = False
@@ -111,22 +112,19 @@ class Cardinality:
             return
         first, second = hash_numbers(distinct)
         if self._registers is None:
-            new = coupons(first, second)
-            if len(self._coupons) + new.size <= _max_coupons(self._lg_k):
-                self._update(new)
+            if len(self._coupons) + distinct.size <= _max_coupons(self._lg_k):
+                self._update(coupons(first, second))
             else:
                 order = np.argsort(_first_places(numbers, distinct), kind="stable")
                 self._add_hashes(first.take(order), second.take(order))
         else:
             rising = self._rising(self._registers, first, second)
-            if rising.size > 1:
-                places = _first_places(numbers, distinct.take(rising))
-                rising = rising.take(np.argsort(places, kind="stable"))
             if rising.size:
-                self._raise_registers(
-                    self._registers, ranks(first.take(rising), second.take(rising), self._registers.size)
-                )
-        self._latest = distinct
+                rising = rising.take(np.argsort(_first_places(numbers, distinct.take(rising)), kind="stable"))
+                new = ranks(first.take(rising), second.take(rising), self._registers.size)
+                self._raise_registers(self._registers, new)
+        if distinct.size <= _MAX_LATEST:
+            self._latest = distinct
 
     def update_texts(self, texts: Iterable[str]) -> None:
         """Add texts; the empty one is no value, as the library has it."""
@@ -229,16 +227,15 @@ class Cardinality:
         while first.size:
             rising = self._rising(self._registers, first[:size], second[:size])
             if rising.size:
-                self._raise_registers(
-                    self._registers, ranks(first.take(rising), second.take(rising), self._registers.size)
-                )
+                new = ranks(first.take(rising), second.take(rising), self._registers.size)
+                self._raise_registers(self._registers, new)
             first, second = first[size:], second[size:]
             size *= 2
 
     def _rising(
         self, registers: NDArray[np.uint8], first: NDArray[np.uint64], second: NDArray[np.uint64]
     ) -> NDArray[np.intp]:
-        """Return the places of the hashes of which the present registers do not show the value."""
+        """Return the places of the hashes that raise a register as it is now."""
         if self._limits is None:
             self._limits = _LIMITS.take(registers)
         slots = (first & np.uint64(registers.size - 1)).view(np.int64)
