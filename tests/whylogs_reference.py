@@ -13,7 +13,7 @@ from typing import Any
 
 from windvane_processors.stack.binaries import cache_folder
 
-_PACKAGES = ("whylogs==1.6.4", "numpy==1.26.4", "pandas==2.3.3", "protobuf>=5,<8", "setuptools<81")
+_PACKAGES = ("whylogs[viz]==1.6.4", "numpy==1.26.4", "pandas==2.3.3", "protobuf>=5,<8", "setuptools<81")
 _SERVER = Path(__file__).with_name("whylogs_server.py")
 
 HAS_WHEEL = sys.version_info < (3, 13)
@@ -56,7 +56,7 @@ class Whylogs:
 
 def _interpreter() -> Path:
     """Make the environment where it is missing; it stays for the next run."""
-    folder = cache_folder() / f"whylogs-1.6.4-python-{sys.version_info.major}.{sys.version_info.minor}"
+    folder = cache_folder() / f"whylogs-1.6.4-viz-python-{sys.version_info.major}.{sys.version_info.minor}"
     python = folder / "bin" / "python"
     if not python.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,22 @@ def merge(one: bytes, other: bytes) -> bytes:
     return DatasetProfileView.deserialize(one).merge(DatasetProfileView.deserialize(other)).serialize()
 
 
+def visualised(target: bytes, reference: bytes, feature: str) -> dict[str, str]:
+    """Show two profiles on the pages that whylogs makes for notebooks."""
+    from whylogs.viz import NotebookProfileVisualizer  # noqa: PLC0415 - it takes seconds
+
+    visualiser = NotebookProfileVisualizer()
+    visualiser.set_profiles(
+        target_profile_view=DatasetProfileView.deserialize(target),
+        reference_profile_view=DatasetProfileView.deserialize(reference),
+    )
+    return {
+        "drift": visualiser.summary_drift_report().data,
+        "histogram": visualiser.double_histogram(feature_name=feature).data,
+        "statistics": visualiser.feature_statistics(feature_name=feature, profile="target").data,
+    }
+
+
 def header(data: bytes) -> dict[str, Any]:
     """Tell what stands at the head of a profile."""
     view = DatasetProfileView.deserialize(data)

@@ -288,3 +288,16 @@ def test_frequent_items_hold_what_whylogs_promises(whylogs: Whylogs) -> None:
         found = whylogs.summary(profile.serialize())[name]["frequent_items/frequent_strings"]
         assert all(lower <= true[int(item.removeprefix(prefix))] <= upper for item, (_, lower, upper) in found.items())
         assert all(f"{prefix}{value}" in found for value, count in true.items() if count > 2 * 40_000 / 385)
+
+
+def test_whylogs_visualises_our_profiles(whylogs: Whylogs) -> None:
+    """Its drift report, histogram and statistics of a feature, of two halves of real flights."""
+    january = flights.training_flights()[["distance", "carrier", "temp"]]
+    halves = []
+    for half in (january[:13_000], january[13_000:]):
+        profile = DatasetProfile()
+        profile.track(dict(half.items()))
+        halves.append(profile.serialize())
+    pages = whylogs.visualised(*halves, "distance")
+    assert "carrier" in pages["drift"]
+    assert all("distance" in page for page in pages.values())
