@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from windvane_dashboards.rules import render
+from windvane_dashboards.rules import render, rule_set
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-GROUPS = (
-    "windvane-calls",
-    "windvane-owners",
-    "windvane-drift-1h",
-    "windvane-drift-1d",
-    "windvane-violations",
-    "windvane-alerts",
-)
 
 
 @pytest.fixture(scope="session", params=["promtool", "promtool-2"])
@@ -57,6 +48,7 @@ def evaluate(promtool: Callable[..., str], tmp_path: Path) -> Callable[..., str]
         files = render() if rules is None else rules
         for name, text in files.items():
             (tmp_path / name).write_text(text)
+        groups = rule_set()
         case = {
             "interval": interval,
             "input_series": [{"series": name, "values": values} for name, values in series.items()],
@@ -68,7 +60,7 @@ def evaluate(promtool: Callable[..., str], tmp_path: Path) -> Callable[..., str]
         test = {
             "rule_files": sorted(files),
             "evaluation_interval": interval,
-            "group_eval_order": list(GROUPS),
+            "group_eval_order": [group.name for group in (*groups.recording, *groups.alerts)],
             "tests": [case],
         }
         path = tmp_path / "case.test.yml"

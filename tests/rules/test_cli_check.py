@@ -115,8 +115,8 @@ def test_missing_foreign_moved_and_repeated_rules_are_named(tmp_path: Path) -> N
     alerts.write_text(yaml.safe_dump(told, sort_keys=False))
     done = _rules("check", recording, alerts)
     assert done.exit_code == 1
-    assert f"missing  windvane-alerts: {gone['alert']}" in done.output
-    assert "foreign  windvane-alerts: TeamsOwn" in done.output
+    assert f"missing  windvane-alerts-service: {gone['alert']}" in done.output
+    assert "foreign  windvane-alerts-service: TeamsOwn" in done.output
     assert "another order" in done.output
     assert "foreign  windvane-calls: a:b\n         a second time" in done.output
     alone = _rules("check", alerts)
@@ -153,7 +153,7 @@ def test_promtool_has_its_say(tmp_path: Path) -> None:
         ("- a", "is no rule file: it needs `groups:`"),
         ("groups: [{rules: []}]", "a group without a name"),
         ("groups: [{name: a, rules: [{expr: b}]}]", "every rule needs `expr` and either `record` or `alert`"),
-        ("groups: [{name: windvane-alerts, interval: soon}]", "'soon' is no duration"),
+        ("groups: [{name: windvane-alerts-health, interval: soon}]", "'soon' is no duration"),
         (b"\xff\xfe\x00", "cannot be read"),
     ],
     ids=["no YAML", "no rules", "no name", "no alert", "no duration", "no text"],

@@ -193,7 +193,7 @@ def test_a_push_makes_every_group_and_a_second_one_nothing(servers: Servers, tar
 def test_only_its_own_groups_are_changed_or_deleted(servers: Servers) -> None:
     """A hand-made change is shown and undone, a group of an older version goes, others' groups stay."""
     _grafana(servers, "--yes")
-    alerts = next(group for group in servers.folders["windvane"] if group["name"] == "windvane-alerts")
+    alerts = next(group for group in servers.folders["windvane"] if group["name"] == "windvane-alerts-health")
     broken = next(rule for rule in alerts["rules"] if rule["alert"] == "MLFeatureBroken")
     broken["expr"] = broken["expr"].replace("0.25", "0.9")
     old = {"name": "windvane-old", "interval": "1m", "rules": [{"record": "ml_x:y:z", "expr": "1"}]}
@@ -204,7 +204,7 @@ def test_only_its_own_groups_are_changed_or_deleted(servers: Servers) -> None:
     servers.requests.clear()
 
     shown = _grafana(servers)
-    assert "change    windvane-alerts" in shown.output
+    assert "change    windvane-alerts-health" in shown.output
     assert "-    ml_model_feature_kind:ml_feature_violations:excess > 0.25" in shown.output
     assert "delete    windvane-old" in shown.output
     assert "foreign   their-alerts: left as it is" in shown.output
@@ -231,10 +231,10 @@ def test_nothing_but_rules_and_data_sources_is_ever_asked_for(servers: Servers) 
 
 def test_a_foreign_group_of_a_generated_name_is_not_overwritten(servers: Servers) -> None:
     """Nothing at all is sent then."""
-    servers.folders["windvane"] = [{**copy.deepcopy(THEIRS), "name": "windvane-alerts"}]
+    servers.folders["windvane"] = [{**copy.deepcopy(THEIRS), "name": "windvane-alerts-health"}]
     done = _grafana(servers, "--yes")
     assert done.exit_code == 2
-    assert "a group windvane-alerts is there that windvane did not make" in done.output
+    assert "a group windvane-alerts-health is there that windvane did not make" in done.output
     assert servers.written() == []
 
 

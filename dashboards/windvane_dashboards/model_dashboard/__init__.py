@@ -8,7 +8,7 @@ from windvane_dashboards import grafana
 from windvane_dashboards.model_dashboard import queries
 from windvane_dashboards.model_dashboard.panels import PANELS
 from windvane_dashboards.model_dashboard.variables import VARIABLES
-from windvane_dashboards.rules.alerts import MODEL_DASHBOARD_UID
+from windvane_dashboards.rules.alerting import MODEL_DASHBOARD_UID
 
 __all__ = ["MODEL"]
 

@@ -13,31 +13,45 @@ from windvane_dashboards.promql import (
     BIN,
     BIN_LABEL,
     FEATURE,
+    FEATURE_LABEL,
     FEATURE_ROLE,
     OBSERVATION_RATE,
+    OWNER_REPORTING,
     REFERENCE,
+    ROLE_LABEL,
+    VIOLATION_EXCESS,
     DriftSeries,
     Window,
     duration,
     lines,
     nested,
 )
-from windvane_dashboards.rules.model import Group, Recording
+from windvane_dashboards.rules.alerting import (
+    FEATURE_SHOWN,
+    MODEL_LABELS,
+    MODEL_SHOWN,
+    TICKET,
+    alert_annotations,
+    alert_labels,
+    owned,
+    queried,
+)
+from windvane_dashboards.rules.health import BROKEN
+from windvane_dashboards.rules.model import Alert, Group, Recording
+from windvane_dashboards.rules.timings import MIN_ROWS, sum_of_rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from datetime import timedelta
 
+    from windvane_dashboards.rules.alerting import Links
     from windvane_dashboards.rules.timings import Timings
 
-__all__ = ["DEFAULT_METHODS", "METHODS", "drift_groups", "sum_of_rates"]
+__all__ = ["DEFAULT_METHODS", "METHODS", "alerts", "recording"]
 
 METHODS: Final = semconv.DRIFT_METHOD.values
 DEFAULT_METHODS: Final = ("psi", "hellinger")
 """Jensen-Shannon and KS cost more and say little that these two do not, so they are asked for by name."""
-
-MIN_ROWS: Final = 100
-"""Fewer rows than this in a window say nothing about a distribution."""
 
 _SMOOTHING: Final = 0.5
 """Added to each used bin of either side, so that no share is zero (Krichevsky and Trofimov, 1981)."""
@@ -49,7 +63,7 @@ _NUMERIC_BINS: Final = 10
 """Deciles; KS has one term for each inner edge."""
 
 
-def drift_groups(timings: Timings, methods: Collection[str]) -> tuple[Group, ...]:
+def recording(timings: Timings, methods: Collection[str]) -> tuple[Group, ...]:
     """Return the groups for both drift windows.
 
     Args:
@@ -82,16 +96,6 @@ def drift_groups(timings: Timings, methods: Collection[str]) -> tuple[Group, ...
         Group("windvane-drift-1h", timings.interval, (*inputs, *_window("1h", timings.short, timings, methods))),
         Group("windvane-drift-1d", timings.interval, _window("1d", timings.long, timings, methods)),
     )
-
-
-def sum_of_rates(series: str, window: timedelta, timings: Timings) -> str:
-    """Return the increase over a window, from the rate that is recorded every interval.
-
-    Half an interval is left off the window: it then holds the same number of samples whether its start
-    counts (Prometheus 2) or not (3).
-    """
-    seconds = f"{timings.interval.total_seconds():g}"
-    return f"sum_over_time({series}[{duration(window - timings.interval / 2)}]) * {seconds}"
 
 
 def _window(name: Window, span: timedelta, timings: Timings, methods: Collection[str]) -> tuple[Recording, ...]:
@@ -292,5 +296,46 @@ def _verdict(series: DriftSeries, short: str) -> tuple[Recording, ...]:
                 f"/ ignoring ({BIN_LABEL}) ({series.live_total} > 0)",
             ),
             "Share of missing values.",
+        ),
+    )
+
+
+def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
+    """Return the alerts of this family."""
+    return (_drift(timings, links),)
+
+
+def _drift(timings: Timings, links: Links) -> Alert:
+    series = DriftSeries("1h")
+    psi, floor = series.statistic("psi"), series.noise_floor
+    expr = lines(
+        f"{psi} > {floor}",
+        f"unless on ({FEATURE})",
+        f"  max_over_time({VIOLATION_EXCESS}[{duration(timings.short)}]) > {BROKEN}",
+    )
+    grade = (
+        "{{ if gt $value 0.25 }}large{{ else if gt $value 0.1 }}moderate"
+        "{{ else if gt $value 0.05 }}small{{ else }}slight{{ end }}"
+    )
+    shown_floor = queried(f"{floor}{{MATCHERS}}", (*MODEL_LABELS, FEATURE_LABEL, ROLE_LABEL), 'printf "%.3f"')
+    name = "MLFeatureDrift"
+    return Alert(
+        name=name,
+        expr=owned(expr, OWNER_REPORTING, severity=False),
+        why="The feature's distribution has left its reference further than chance can explain. Never a page: what "
+        "drift does to the model's quality is not known yet. Quiet while the window holds values that MLFeatureBroken "
+        "reports, and for versions that do not report, which are MLTelemetryAbsent's.",
+        pending=timings.drift_for,
+        keep=timings.drift_keep,
+        labels=alert_labels(severity=TICKET),
+        annotations=alert_annotations(
+            name,
+            links,
+            f"{MODEL_SHOWN}: {{{{ $labels.{ROLE_LABEL} }}}} {FEATURE_SHOWN} has shifted",
+            f"The distribution of {{{{ $labels.{ROLE_LABEL} }}}} {FEATURE_SHOWN} over the last hour differs from the "
+            f'reference: PSI {{{{ printf "%.3f" $value }}}}, a {grade} shift; chance alone stays below {shown_floor}. '
+            f"It has done so for {duration(timings.drift_for)} at least. Open the dashboard an hour before the alert's "
+            "start, compare the feature's bins with the reference, and ask its source what changed then.",
+            feature=True,
         ),
     )

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import timedelta
+from typing import Final
 
-__all__ = ["Timings"]
+from windvane_dashboards.promql import duration
+
+__all__ = ["MIN_ROWS", "Timings", "sum_of_rates"]
+
+MIN_ROWS: Final = 100
+"""Fewer rows than this in a window say nothing about a distribution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +71,13 @@ class Timings:
             msg = f"factor: {factor!r} makes a window shorter than PromQL can tell"
             raise ValueError(msg)
         return Timings(**{name: number * millisecond for name, number in scaled.items()})
+
+
+def sum_of_rates(series: str, window: timedelta, timings: Timings) -> str:
+    """Return the increase over a window, from the rate that is recorded every interval.
+
+    Half an interval is left off the window: it then holds the same number of samples whether its start
+    counts (Prometheus 2) or not (3).
+    """
+    seconds = f"{timings.interval.total_seconds():g}"
+    return f"sum_over_time({series}[{duration(window - timings.interval / 2)}]) * {seconds}"

@@ -1,0 +1,113 @@
+"""What every alert has: the owner's labels, annotations, and links to its runbook and dashboard."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from windvane import semconv
+from windvane_dashboards.promql import (
+    FEATURE_LABEL,
+    MODEL,
+    MODEL_LABEL,
+    VERSION_LABEL,
+    labels,
+    lines,
+    nested,
+)
+
+__all__ = [
+    "FEATURE_SHOWN",
+    "MODEL_DASHBOARD_UID",
+    "MODEL_LABELS",
+    "MODEL_SHOWN",
+    "PERCENT",
+    "RUNBOOK_DIRECTORY",
+    "TICKET",
+    "Links",
+    "alert_annotations",
+    "alert_labels",
+    "owned",
+    "queried",
+]
+
+MODEL_DASHBOARD_UID: Final = "windvane-model"
+RUNBOOK_DIRECTORY: Final = "docs/runbooks"
+
+TICKET: Final = "ticket"
+"""Severity of what does not page, whatever the owner declared."""
+
+MODEL_LABELS: Final = (MODEL_LABEL, VERSION_LABEL)
+MODEL_SHOWN: Final = f"{{{{ $labels.{MODEL_LABEL} }}}} {{{{ $labels.{VERSION_LABEL} }}}}"
+FEATURE_SHOWN: Final = f"{{{{ $labels.{FEATURE_LABEL} }}}}"
+PERCENT: Final = "{{ $value | humanizePercentage }}"
+
+_TEAM, _SEVERITY, _RUNBOOK = semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """Where alerts point to.
+
+    Attributes:
+        runbook_base: address below which this project's runbooks are published; empty names the file in
+            the project's tree.
+        dashboard_base: address of Grafana; empty makes links relative to it.
+    """
+
+    runbook_base: str = ""
+    dashboard_base: str = ""
+
+    def runbook(self, alert: str) -> str:
+        """Return the address of an alert's page."""
+        return f"{(self.runbook_base or RUNBOOK_DIRECTORY).rstrip('/')}/{alert}.md"
+
+    def dashboard(self, *variables: tuple[str, str]) -> str:
+        """Return the template of the Model dashboard's address, each variable set from a label."""
+        query = "&".join(f"var-{quote(variable)}={{{{ $labels.{label} | urlquery }}}}" for variable, label in variables)
+        return f"{self.dashboard_base.rstrip('/')}/d/{MODEL_DASHBOARD_UID}?{query}"
+
+
+def owned(expr: str, owner: str, *, severity: bool) -> str:
+    """Join the owner's labels; the owner's value is 1, so the value stays."""
+    names = labels(_TEAM, _SEVERITY, _RUNBOOK) if severity else labels(_TEAM, _RUNBOOK)
+    return lines(nested(expr), f"* on ({MODEL}) group_left ({names}) {owner}")
+
+
+def alert_labels(*, severity: str = "") -> dict[str, str]:
+    """Return the labels that a rule sets itself; without a severity the joined one stays."""
+    # The joined runbook is an annotation, not part of the alert's identity: an empty label is removed.
+    return {**({_SEVERITY: severity} if severity else {}), _RUNBOOK: ""}
+
+
+def alert_annotations(
+    name: str, links: Links, summary: str, description: str, *, feature: bool = False
+) -> dict[str, str]:
+    """Return the annotations that every alert has; `feature` says that the alert has a feature's labels."""
+    variables = [("model", MODEL_LABEL), ("version", VERSION_LABEL)]
+    if feature:
+        variables.append(("feature", FEATURE_LABEL))
+    page = links.runbook(name)
+    return {
+        "summary": summary,
+        "description": description,
+        "runbook_url": f"{{{{ with $labels.{_RUNBOOK} }}}}{{{{ . }}}}{{{{ else }}}}{page}{{{{ end }}}}",
+        "windvane_runbook_url": page,
+        "dashboard_url": links.dashboard(*variables),
+    }
+
+
+def queried(query: str, matched: tuple[str, ...], formatted: str) -> str:
+    """Return a template that shows the value of a query.
+
+    Args:
+        query: PromQL in which `MATCHERS` stands for matchers of the alert's own labels.
+        matched: the labels to match.
+        formatted: template function that formats the value.
+    """
+    matchers = ",".join(f"{name}=%q" for name in matched)
+    text = json.dumps(query.replace("MATCHERS", matchers))
+    values = " ".join(f"$labels.{name}" for name in matched)
+    return f"{{{{ range query (printf {text} {values}) }}}}{{{{ . | value | {formatted} }}}}{{{{ end }}}}"

@@ -1,0 +1,132 @@
+"""Who owns a model, and whether its telemetry is whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from windvane import semconv
+from windvane_dashboards.promql import (
+    CALL_RATE,
+    MODEL,
+    MODEL_LABEL,
+    OWNER,
+    OWNER_LABELS,
+    OWNER_LAST_SEEN,
+    OWNER_REPLICAS,
+    OWNER_REPORTING,
+    duration,
+    labels,
+    lines,
+    nested,
+)
+from windvane_dashboards.rules.alerting import MODEL_SHOWN, TICKET, alert_annotations, alert_labels
+from windvane_dashboards.rules.model import Alert, Group, Recording
+
+if TYPE_CHECKING:
+    from windvane_dashboards.rules.alerting import Links
+    from windvane_dashboards.rules.timings import Timings
+
+__all__ = ["DEFAULT_SEVERITY", "alerts", "recording"]
+
+DEFAULT_SEVERITY: Final = "page"
+"""Severity of what pages where the owner declared none."""
+
+_OWNED: Final = f"{MODEL}, {labels(*OWNER_LABELS)}"
+_SEVERITY: Final = semconv.SEVERITY.label
+
+
+def _with_severity(expr: str) -> str:
+    return f'label_replace({expr}, "{_SEVERITY}", "{DEFAULT_SEVERITY}", "{_SEVERITY}", "")'
+
+
+def recording(timings: Timings) -> tuple[Group, ...]:
+    """Return the rules that give each model version exactly one owner, so that no join can fail."""
+    rate, long = duration(timings.rate), duration(timings.long)
+    info = f"last_over_time({semconv.MODEL_INFO.prometheus_name}[{duration(timings.absent)}])"
+    owners = Group(
+        "windvane-owners",
+        timings.interval,
+        (
+            Recording(
+                OWNER_REPLICAS,
+                lines(
+                    "label_replace(",
+                    f"  count by ({_OWNED}) ({info}),",
+                    f'  "{_SEVERITY}", "{DEFAULT_SEVERITY}", "{_SEVERITY}", ""',
+                    ")",
+                ),
+                "Processes that report the model version, by the owner they declare. More than one owner per "
+                "version is a mistake, but must not break the alerts.",
+            ),
+            Recording(
+                OWNER_REPORTING,
+                lines(
+                    f"group by ({_OWNED}) (",
+                    f"  topk by ({MODEL}) (1,",
+                    f"    {OWNER_REPLICAS} + 0.5 * {OWNER_REPORTING}",
+                    f"    or {OWNER_REPLICAS}",
+                    "  )",
+                    ")",
+                ),
+                "The owner whom most processes declare. Among equals the one chosen before wins (its own last "
+                "value is the half vote), so the choice does not flip between evaluations. Only versions that "
+                "report now.",
+            ),
+            Recording(
+                OWNER_LAST_SEEN,
+                lines(
+                    f"topk by ({MODEL}) (1,",
+                    f"  max_over_time(timestamp({OWNER_REPORTING})[{long}:{rate}])",
+                    ")",
+                ),
+                "When a version last reported, in Unix seconds, and to whom it belonged then.",
+            ),
+            Recording(
+                OWNER,
+                lines(
+                    f"group by ({_OWNED}) (",
+                    f"  {OWNER_REPORTING}",
+                    f"  or on ({MODEL}) {OWNER_LAST_SEEN}",
+                    f"  or on ({MODEL}) {_with_severity(CALL_RATE)}",
+                    ")",
+                ),
+                "One owner for every model version there is: the present one, else the last known, else nobody "
+                "(the routing's own default gets it).",
+            ),
+        ),
+    )
+    return (owners,)
+
+
+def _absent(timings: Timings, links: Links) -> Alert:
+    name = "MLTelemetryAbsent"
+    last_seen = lines(
+        OWNER_LAST_SEEN,
+        f">= on ({MODEL_LABEL}) group_left ()",
+        f"  max by ({MODEL_LABEL}) ({OWNER_LAST_SEEN}) - {2 * timings.rate.total_seconds():g}",
+        f"unless on ({MODEL_LABEL}) {OWNER_REPLICAS}",
+    )
+    return Alert(
+        name=name,
+        # An owner counts as reporting for a while after the last report, so that much earlier it came.
+        expr=lines(nested(last_seen), f"- {timings.absent.total_seconds():g}"),
+        why="No process reports the model any more, in any version: a version that was replaced is missed by nobody, "
+        "so only those that reported last are named. "
+        "After a day the model counts as retired.",
+        pending=timings.interval,
+        labels=alert_labels(severity=TICKET),
+        annotations=alert_annotations(
+            name,
+            links,
+            f"{MODEL_SHOWN}: no telemetry",
+            f"Nothing has reported {MODEL_SHOWN} for {duration(timings.absent)} at least; the last report came at "
+            "about {{ $value | humanizeTimestamp }}. Drift, broken features and quality are not watched meanwhile. See "
+            "whether the service runs, then follow the telemetry: process, Collector, Prometheus. A model retired on "
+            "purpose needs a silence for a day, no more.",
+        ),
+    )
+
+
+def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
+    """Return the alerts of this family."""
+    return (_absent(timings, links),)
