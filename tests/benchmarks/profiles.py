@@ -91,16 +91,8 @@ def profiles() -> Iterator[Figure]:
             rounds=_ROUNDS,
         )
         yield figure("profile, dict rows of 30 floats, us per row, against whylogs", own, rival, ">= 25")
-        frames = [_mixed(rng) for _ in range(_FRAMES)]
-        profile = DatasetProfile()
-        for frame in frames:
-            profile.track(frame)
-        typed = [
-            {name: (column, "object" if isinstance(column, list) else None) for name, column in frame.items()}
-            for frame in frames
-        ]
-        sizes = [len(profile.serialize())], [len(whylogs.profile_of_frames(typed))]
-        yield figure("profile, mixed frames, bytes, against whylogs", *sizes, "<= 1")
+        for name, make in (("float", _floats), ("integer", _integers), ("mixed", _mixed)):
+            yield _of_bytes(whylogs, name, [make(rng) for _ in range(_FRAMES)])
     finally:
         whylogs.close()
 
@@ -115,6 +107,18 @@ def _of_frames(whylogs: Whylogs, name: str, frames: list[Frame], goal: int) -> F
     return figure(
         f"profile, {len(frames)} {name} of 10,000 x 30, ns per cell, against whylogs", own, rival, f">= {goal}"
     )
+
+
+def _of_bytes(whylogs: Whylogs, name: str, frames: list[Frame]) -> Figure:
+    profile = DatasetProfile()
+    for frame in frames:
+        profile.track(frame)
+    typed = [
+        {name: (column, "object" if isinstance(column, list) else None) for name, column in frame.items()}
+        for frame in frames
+    ]
+    sizes = [len(profile.serialize())], [len(whylogs.profile_of_frames(typed))]
+    return figure(f"profile, {len(frames)} {name} frames of 10,000 x 30, bytes, against whylogs", *sizes, "<= 1")
 
 
 if __name__ == "__main__":

@@ -328,7 +328,7 @@ def test_a_threshold_is_what_the_first_comparison_compares_with() -> None:
         (["--from", "7d", "--prometheus", "http://127.0.0.1:1"], "connection refused"),
         (["--from", "7d", "--prometheus", "localhost:9090"], "not an address like http://"),
         (["--from", "2000d", "--prometheus", "http://127.0.0.1:1"], "choose a shorter time"),
-        (["--from", "7d", "--prometheus", "http://127.0.0.1:1", "--threshold", "X=1"], "the alerts are MLFeatureDrift"),
+        (["--from", "7d", "--prometheus", "http://127.0.0.1:1", "--threshold", "X=1"], "the alerts are MLModelErrors"),
         (["--from", "7d", "--openmetrics", __file__], "promtool makes no blocks of it"),
     ],
     ids=["no source", "no time", "backwards", "refused", "no address", "too long", "no alert", "no OpenMetrics"],

@@ -48,7 +48,7 @@ def test_severity_is_told_as_the_owners_or_fixed() -> None:
     [
         ("mlfeaturebroken", "did you mean MLFeatureBroken"),
         ("FeatureDrif", "did you mean MLFeatureDrift"),
-        ("zzz", "the alerts are MLFeatureDrift, "),
+        ("zzz", "the alerts are MLModelErrors, "),
         ("a\x1b[31m\n", "there is no alert 'a\\\\x1b[31m\\\\n'"),
     ],
 )

@@ -20,18 +20,22 @@ CASES = sorted(HERE.glob("*.test.yml"))
 GENERATED = HERE.parents[1] / "dashboards" / "generated" / "rules"
 
 
-def _whole(case: Path, **changes: object) -> str:
-    """Return a case as promtool takes it: with the committed rules, their groups in order."""
+def _whole(tests: str) -> str:
+    """Put before the tests of a case what promtool needs besides: the committed rules, and the order of their groups.
+
+    The tests stay the text that they are: PyYAML and promtool disagree on what `0x60` is.
+    """
     rules = rule_set()
-    return yaml.safe_dump(
-        {
-            "rule_files": sorted(str(path) for path in GENERATED.glob("*.yml")),
-            "evaluation_interval": "1m",
-            "group_eval_order": [group.name for group in (*rules.recording, *rules.alerts)],
-            **yaml.safe_load(case.read_text()),
-            **changes,
-        },
-        width=10_000,
+    return (
+        yaml.safe_dump(
+            {
+                "rule_files": sorted(str(path) for path in GENERATED.glob("*.yml")),
+                "evaluation_interval": "1m",
+                "group_eval_order": [group.name for group in (*rules.recording, *rules.alerts)],
+            },
+            width=10_000,
+        )
+        + tests
     )
 
 
@@ -49,17 +53,16 @@ def test_promtool_accepts_the_rules_at_any_speed(promtool: Callable[..., str], t
 def test_alerts_fire_stay_quiet_and_resolve(promtool: Callable[..., str], case: Path, tmp_path: Path) -> None:
     """The cases beside this file hold on both lines of Prometheus."""
     path = tmp_path / case.name
-    path.write_text(_whole(case))
+    path.write_text(_whole(case.read_text()))
     promtool("test", "rules", path)
 
 
 def test_a_wrong_expectation_fails(promtool: Callable[..., str], tmp_path: Path) -> None:
     """A promtool that passes whatever it is given would prove nothing."""
-    case = HERE / "telemetry_absent.test.yml"
-    tests = yaml.safe_load(case.read_text())["tests"][:1]
-    tests[0]["alert_rule_test"][0]["exp_alerts"] = []
+    tests = (HERE / "telemetry_absent.test.yml").read_text()
+    assert "severity: ticket" in tests
     path = tmp_path / "wrong.test.yml"
-    path.write_text(_whole(case, tests=tests))
+    path.write_text(_whole(tests.replace("severity: ticket", "severity: page")))
     assert "FAILED" in promtool("test", "rules", path, succeeds=False)
 
 
