@@ -19,13 +19,10 @@ __all__ = [
     "BIN",
     "BIN_LABEL",
     "BUCKET_RATE",
-    "BURN_THRESHOLD",
+    "CALLS",
     "CALL_RATE",
+    "ERRORS",
     "ERROR_BUDGET",
-    "ERROR_INCREASE",
-    "ERROR_RATE",
-    "ERROR_RATIO_5M",
-    "ERROR_RATIO_SHORT",
     "FEATURE",
     "FEATURE_LABEL",
     "FEATURE_RATE",
@@ -45,15 +42,17 @@ __all__ = [
     "REFERENCE",
     "REFERENCE_VIOLATION_RATIO",
     "ROLE_LABEL",
-    "SLOW_INCREASE",
-    "SLOW_RATE",
-    "SLOW_RATIO_5M",
-    "SLOW_RATIO_SHORT",
+    "ROWS",
+    "ROW_RATE",
+    "SLOW",
     "VERSION_LABEL",
     "VIOLATION_EXCESS",
     "VIOLATION_RATE",
+    "BadCalls",
+    "BurnWindow",
     "DriftSeries",
     "Window",
+    "burn_threshold",
     "duration",
     "labels",
     "lines",
@@ -62,6 +61,9 @@ __all__ = [
 
 Window = Literal["1h", "1d"]
 """Nominal drift window, as it stands in recorded names."""
+
+BurnWindow = Literal["5m", "30m", "1h", "2h", "6h", "1d", "3d"]
+"""Nominal window of a burn rate, as it stands in recorded names."""
 
 MODEL_LABEL: Final = semconv.MODEL_NAME.label
 VERSION_LABEL: Final = semconv.MODEL_VERSION.label
@@ -108,19 +110,49 @@ OWNER: Final = f"ml_model:{_INFO}:owner"
 
 # Objectives, by model version and objective.
 ERROR_BUDGET: Final = "ml_model_objective:ml_error_budget:1h"
-BURN_THRESHOLD: Final = "ml_model_objective:ml_error_budget:burn_threshold"
+
+
+def burn_threshold(window: BurnWindow) -> str:
+    """Return the name of the share of bad events above which a window burns too fast."""
+    return f"ml_model_objective:ml_error_budget:burn_threshold_{window}"
+
 
 # Calls, by model version.
 CALL_RATE: Final = f"ml_model:{_DURATION}_count:rate5m"
-ERROR_RATE: Final = "ml_model:ml_prediction_errors:rate5m"
-ERROR_RATIO_5M: Final = "ml_model:ml_prediction_errors:ratio_rate5m"
-ERROR_INCREASE: Final = "ml_model:ml_prediction_errors:increase1h"
-ERROR_RATIO_SHORT: Final = "ml_model:ml_prediction_errors:ratio_1h"
 BUCKET_RATE: Final = f"ml_model_le:{_DURATION}_bucket:rate5m"
-SLOW_RATE: Final = "ml_model:ml_prediction_slow:rate5m"
-SLOW_RATIO_5M: Final = "ml_model:ml_prediction_slow:ratio_rate5m"
-SLOW_INCREASE: Final = "ml_model:ml_prediction_slow:increase1h"
-SLOW_RATIO_SHORT: Final = "ml_model:ml_prediction_slow:ratio_1h"
+CALLS: Final = f"ml_model:{_DURATION}_count:increase1h"
+ROW_RATE: Final = f"ml_model:{_stem(semconv.PREDICTION_ROWS)}:rate5m"
+ROWS: Final = f"ml_model:{_stem(semconv.PREDICTION_ROWS)}:increase1h"
+
+
+@dataclass(frozen=True, slots=True)
+class BadCalls:
+    """Names of the series recorded for calls that miss an objective.
+
+    Attributes:
+        kind: what is bad about them.
+        objective: which objective they miss, of `semconv.OBJECTIVE.values`.
+    """
+
+    kind: Literal["errors", "slow"]
+    objective: str
+
+    @property
+    def rate(self) -> str:
+        """Bad calls per second."""
+        return f"ml_model:ml_prediction_{self.kind}:rate5m"
+
+    def increase(self, window: BurnWindow) -> str:
+        """Bad calls in the window."""
+        return f"ml_model:ml_prediction_{self.kind}:increase{window}"
+
+    def ratio(self, window: BurnWindow) -> str:
+        """Share of the calls in the window that were bad."""
+        return f"ml_model:ml_prediction_{self.kind}:ratio_{'rate5m' if window == '5m' else window}"
+
+
+ERRORS: Final = BadCalls("errors", "availability")
+SLOW: Final = BadCalls("slow", "latency")
 
 # Features.
 OBSERVATION_RATE: Final = f"ml_model_feature_bin:{_OBSERVATIONS}:rate5m"

@@ -201,7 +201,7 @@ def test_people_read_a_table(openmetrics: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "MLFeatureBroken  fares" in done.output
     assert "pricing  critical  2025-10-09 11:06:00Z" in done.output
-    assert "MLModelErrors with 0.5 in place of ml_model_objective:ml_error_budget:burn_threshold" in done.output
+    assert "MLModelErrors with 0.5 in place of ml_model_objective:ml_error_budget:burn_threshold_1h" in done.output
     assert ": 0 alerts, 0s in all instead of 1 alert, " in done.output
 
 

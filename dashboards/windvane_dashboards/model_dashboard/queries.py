@@ -44,15 +44,15 @@ CALLS: Final = f"sum({_model(p.CALL_RATE)})"
 ROWS: Final = f"sum(rate({_model(semconv.PREDICTION_ROWS.prometheus_name)}[$__rate_interval]))"
 ACTIVE: Final = f"sum({_model(semconv.PREDICTION_ACTIVE.prometheus_name)})"
 
-ERROR_RATIO: Final = f"max({_model(p.ERROR_RATIO_5M)})"
-ERROR_THRESHOLD: Final = f"""max({_model(p.BURN_THRESHOLD, f',{p.OBJECTIVE_LABEL}="availability"')})"""
+ERROR_RATIO: Final = f"max({_model(p.ERRORS.ratio('5m'))})"
+ERROR_THRESHOLD: Final = f"""max({_model(p.burn_threshold("1h"), f',{p.OBJECTIVE_LABEL}="availability"')})"""
 ERRORS_BY_TYPE: Final = (
     f"""sort_desc(sum by ({_ERROR}) (increase({_model(f"{_DURATION}_count", f',{_ERROR}!=""')}[$__range])) > 0)"""
 )
 
 LATENCY_OBJECTIVE: Final = f"max({_model(semconv.MODEL_LATENCY_OBJECTIVE.prometheus_name)})"
-SLOW_RATIO: Final = f"max({_model(p.SLOW_RATIO_5M)})"
-SLOW_THRESHOLD: Final = f"""max({_model(p.BURN_THRESHOLD, f',{p.OBJECTIVE_LABEL}="latency"')})"""
+SLOW_RATIO: Final = f"max({_model(p.SLOW.ratio('5m'))})"
+SLOW_THRESHOLD: Final = f"""max({_model(p.burn_threshold("1h"), f',{p.OBJECTIVE_LABEL}="latency"')})"""
 
 
 def latency(quantile: float) -> str:

@@ -99,15 +99,17 @@ def alert_annotations(
     }
 
 
-def queried(query: str, matched: tuple[str, ...], formatted: str) -> str:
+def queried(query: str, matched: tuple[str, ...], formatted: str, *, sentence: str = "VALUE") -> str:
     """Return a template that shows the value of a query.
 
     Args:
         query: PromQL in which `MATCHERS` stands for matchers of the alert's own labels.
         matched: the labels to match.
         formatted: template function that formats the value.
+        sentence: what to say, with `VALUE` in the value's place; nothing is said where the query finds none.
     """
     matchers = ",".join(f"{name}=%q" for name in matched)
     text = json.dumps(query.replace("MATCHERS", matchers))
     values = " ".join(f"$labels.{name}" for name in matched)
-    return f"{{{{ range query (printf {text} {values}) }}}}{{{{ . | value | {formatted} }}}}{{{{ end }}}}"
+    shown = sentence.replace("VALUE", f"{{{{ . | value | {formatted} }}}}")
+    return f"{{{{ range query (printf {text} {values}) }}}}{shown}{{{{ end }}}}"

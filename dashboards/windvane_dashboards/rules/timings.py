@@ -21,12 +21,19 @@ class Timings:
     Attributes:
         interval: between two evaluations of a rule.
         rate: window of every rate over raw counters; several times the export interval.
-        short: drift window `1h`, and the long window of the burn-rate alerts.
+        half_hour: window `30m`, the short one of the slower page on a burning objective.
+        short: drift window `1h`, and the long window of the fastest page.
+        two_hours: window `2h`, the short one of the faster ticket on a burning objective.
+        six_hours: window `6h`, the long one of the slower page and the short one of the slower ticket.
         long: drift window `1d`, and how long an absent model stays on the books.
+        three_days: window `3d`, the long one of the slower ticket.
+        week: after which traffic and freshness are as they were.
         drift_for: how long a shift must last before it is a ticket.
         broken_for: how long a feature must be broken before it pages. Not shorter than `rate`, so that
             a single bad batch never pages.
         burn_for: how long an objective must burn before it pages.
+        ticket_for: how long what is no page must last before it is a ticket.
+        settle_for: how long two processes may disagree, as they do while a deployment goes through.
         absent: age from which a process's telemetry counts as absent.
         drift_keep: how long a drift ticket stays open after the last sight of the shift.
         keep: how long a page stays open after the last sight of its reason.
@@ -37,11 +44,18 @@ class Timings:
 
     interval: timedelta = timedelta(minutes=1)
     rate: timedelta = timedelta(minutes=5)
+    half_hour: timedelta = timedelta(minutes=30)
     short: timedelta = timedelta(hours=1)
+    two_hours: timedelta = timedelta(hours=2)
+    six_hours: timedelta = timedelta(hours=6)
     long: timedelta = timedelta(days=1)
+    three_days: timedelta = timedelta(days=3)
+    week: timedelta = timedelta(days=7)
     drift_for: timedelta = timedelta(minutes=10)
     broken_for: timedelta = timedelta(minutes=5)
     burn_for: timedelta = timedelta(minutes=2)
+    ticket_for: timedelta = timedelta(minutes=15)
+    settle_for: timedelta = timedelta(minutes=30)
     absent: timedelta = timedelta(minutes=10)
     drift_keep: timedelta = timedelta(minutes=10)
     keep: timedelta = timedelta(minutes=5)
