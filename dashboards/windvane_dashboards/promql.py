@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 __all__ = [
+    "BASELINES",
+    "BASELINE_AGE",
+    "BASELINE_ID_LABEL",
+    "BASELINE_VERSION_LABEL",
     "BIN",
     "BIN_LABEL",
     "BUCKET_RATE",
@@ -29,6 +33,8 @@ __all__ = [
     "FEATURE_ROLE",
     "KIND",
     "KIND_LABEL",
+    "LOST",
+    "LOST_RATE",
     "MODEL",
     "MODEL_LABEL",
     "OBJECTIVE",
@@ -71,6 +77,8 @@ FEATURE_LABEL: Final = semconv.FEATURE_NAME.label
 ROLE_LABEL: Final = semconv.FEATURE_ROLE.label
 BIN_LABEL: Final = semconv.FEATURE_BIN.label
 OBJECTIVE_LABEL: Final = semconv.OBJECTIVE.label
+BASELINE_ID_LABEL: Final = semconv.BASELINE_ID.label
+BASELINE_VERSION_LABEL: Final = semconv.BASELINE_VERSION.label
 KIND_LABEL: Final = semconv.VIOLATION_KIND.label
 OWNER_LABELS: Final = (semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label)
 
@@ -107,6 +115,14 @@ OWNER_REPLICAS: Final = f"ml_model_owner:{_INFO}:count"
 OWNER_REPORTING: Final = f"ml_model:{_INFO}:owner_reporting"
 OWNER_LAST_SEEN: Final = f"ml_model:{_INFO}:last_seen"
 OWNER: Final = f"ml_model:{_INFO}:owner"
+
+# Baselines, by model version.
+BASELINES: Final = f"ml_model_baseline:{_INFO}:count"
+BASELINE_AGE: Final = "ml_model:ml_model_baseline_age_seconds:max"
+
+# What windvane itself lost, by model version.
+LOST_RATE: Final = f"ml_model:{_stem(semconv.RECORDS_DROPPED)}:rate5m"
+LOST: Final = f"ml_model:{_stem(semconv.RECORDS_DROPPED)}:increase1h"
 
 # Objectives, by model version and objective.
 ERROR_BUDGET: Final = "ml_model_objective:ml_error_budget:1h"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict, deque
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
@@ -381,6 +382,14 @@ class ModelCounters:
             )
             if objectives.latency_seconds is not None:
                 yield semconv.MODEL_LATENCY_OBJECTIVE, [(self.model, objectives.latency_seconds)]
+            if objectives.baseline_age is not None:
+                yield semconv.BASELINE_AGE_OBJECTIVE, [(self.model, objectives.baseline_age.total_seconds())]
+        if baseline:
+            made = datetime.fromisoformat(baseline.created).timestamp()
+            yield (
+                semconv.BASELINE_TIMESTAMP,
+                [({**self.model, semconv.BASELINE_VERSION.name: baseline.model_version}, made)],
+            )
         yield semconv.FEATURES_LEFT_OUT, [(self.model, len(self.budget.left_out))]
         for feature in self._referenced:
             yield from self._reference_streams(feature)

@@ -45,6 +45,7 @@ _MODEL: Final = (
             semconv.PREDICTION_ACTIVE,
             semconv.MODEL_INFO,
             semconv.MODEL_LATENCY_OBJECTIVE,
+            semconv.BASELINE_AGE_OBJECTIVE,
             semconv.FEATURES_LEFT_OUT,
         )
     )
@@ -188,10 +189,10 @@ def budget(
 
 
 def _further_series(baseline: Baseline | None, event_times: Mapping[str, str]) -> int:
-    """Count the series of unexpected names, of ages, and of event times that give none."""
+    """Count the series of a baseline's time and unexpected names, of ages, and of event times that give none."""
     of_baseline = {feature.name for feature in baseline.features} if baseline else set()
     columns = set(event_times.values()) - of_baseline
-    return (1 if baseline else 0) + _AGE_HISTOGRAM * len(event_times) + len(AGE_VIOLATIONS) * len(columns)
+    return (2 if baseline else 0) + _AGE_HISTOGRAM * len(event_times) + len(AGE_VIOLATIONS) * len(columns)
 
 
 def _by_precedence(baseline: Baseline) -> Iterator[FeatureSeries]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from windvane.errors import DeclarationError
@@ -64,19 +65,22 @@ class Objectives:
             seconds are a bound of the duration histogram, since only there can calls be counted exactly.
         quality: share of outcomes that must be right.
         drift: importance-weighted share of features that must stay in bounds.
+        baseline_age: from which the baseline counts as old; the shipped rules take a year where none is given.
 
     Raises:
-        DeclarationError: an unknown objective, a share outside (0, 1), seconds that are no bucket bound.
+        DeclarationError: an unknown objective, a share outside (0, 1), seconds that are no bucket bound, an age
+            that is no positive `timedelta`.
 
     Example:
         >>> Objectives(availability=0.999, latency=(0.25, 0.99)).targets
         {'availability': 0.999, 'latency': 0.99}
     """
 
-    __slots__ = ("latency_seconds", "targets")
+    __slots__ = ("baseline_age", "latency_seconds", "targets")
 
     targets: dict[str, float]
     latency_seconds: float | None
+    baseline_age: timedelta | None
 
     def __init__(
         self,
@@ -85,32 +89,40 @@ class Objectives:
         latency: tuple[float, float] | None = None,
         quality: float | None = None,
         drift: float | None = None,
+        baseline_age: timedelta | None = None,
         **unknown: object,
     ) -> None:
         """Check the targets."""
         for name in unknown:
-            known = ("availability", "latency", "quality", "drift")
+            known = ("availability", "latency", "quality", "drift", "baseline_age")
             msg = f"Objectives.{name}: unknown objective{did_you_mean(name, known)}; there are {', '.join(known)}"
             raise DeclarationError(msg)
         shares = {"availability": availability, "quality": quality, "drift": drift}
         self.latency_seconds = None
         if latency is not None:
             self.latency_seconds, shares["latency"] = _check_latency(latency)
+        self.baseline_age = None if baseline_age is None else _check_age(baseline_age)
         self.targets = {name: _check_share(name, share) for name, share in shares.items() if share is not None}
 
     def __eq__(self, other: object) -> bool:
         """Objectives are equal when their targets are."""
         if not isinstance(other, Objectives):
             return NotImplemented
-        return self.targets == other.targets and self.latency_seconds == other.latency_seconds
+        return self._key() == other._key()
 
     def __hash__(self) -> int:
         """Hash by the targets."""
-        return hash((tuple(sorted(self.targets.items())), self.latency_seconds))
+        return hash(self._key())
 
     def __repr__(self) -> str:
         """Show the targets."""
-        return f"Objectives(targets={self.targets!r}, latency_seconds={self.latency_seconds!r})"
+        return (
+            f"Objectives(targets={self.targets!r}, latency_seconds={self.latency_seconds!r}, "
+            f"baseline_age={self.baseline_age!r})"
+        )
+
+    def _key(self) -> tuple[object, ...]:
+        return tuple(sorted(self.targets.items())), self.latency_seconds, self.baseline_age
 
 
 def check_text(field: str, value: object, longest: int = _MAX_TEXT) -> None:
@@ -140,6 +152,13 @@ def _check_share(objective: str, share: object) -> float:
         msg = f"Objectives.{objective}: {share!r} must be a share between 0 and 1, such as 0.999"
         raise DeclarationError(msg)
     return float(share)
+
+
+def _check_age(age: object) -> timedelta:
+    if not isinstance(age, timedelta) or age <= timedelta(0):
+        msg = f"Objectives.baseline_age: {age!r} must be a positive timedelta, such as timedelta(days=90)"
+        raise DeclarationError(msg)
+    return age
 
 
 def _check_latency(latency: object) -> tuple[float, float]:

@@ -146,6 +146,10 @@ MODEL_REGISTRY_URI: Final = Attribute("ml.model.registry.uri", "string", "Where 
 MODEL_COMMIT: Final = Attribute("ml.model.commit", "string", "Source revision that the model was built from.")
 BASELINE_ID: Final = Attribute("ml.model.baseline.id", "string", "Identity of the baseline, made from its content.")
 
+BASELINE_VERSION: Final = Attribute(
+    "ml.model.baseline.version", "string", "Version of the model that the baseline was made for."
+)
+
 TEAM: Final = Attribute("team", "string", "Team that owns the model or the feature's source; alerts carry it.")
 SEVERITY: Final = Attribute(
     "severity", "string", "Severity of this model's paging alerts; alerts that do not page carry `ticket`."
@@ -380,6 +384,16 @@ MODEL_LATENCY_OBJECTIVE: Final = Metric(
     "s",
     "Duration within which a call is good; a bucket bound of the duration histogram.",
     _MODEL,
+)
+BASELINE_TIMESTAMP: Final = Metric(
+    "ml.model.baseline.timestamp",
+    "gauge",
+    "s",
+    "When the baseline was made, in seconds since 1970.",
+    (*_MODEL, BASELINE_VERSION),
+)
+BASELINE_AGE_OBJECTIVE: Final = Metric(
+    "ml.model.baseline.age.objective", "gauge", "s", "Age of the baseline from which it counts as old.", _MODEL
 )
 
 OUTCOME_EXPECTED: Final = Metric(

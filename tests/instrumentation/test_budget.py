@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from tests.instrumentation.conftest import Host
 
-OBJECTIVES = windvane.Objectives(availability=0.999, latency=(0.25, 0.99), quality=0.9, drift=0.99)
+OBJECTIVES = windvane.Objectives(
+    availability=0.999, latency=(0.25, 0.99), quality=0.9, drift=0.99, baseline_age=timedelta(days=90)
+)
 IMPORTANCES = {"speed": 1.0, "wind": 6.0, "carrier": 3.0}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -340,7 +341,7 @@ def test_what_is_declared_is_exported(host: Host, model_name: str) -> None:
         version="1",
         baseline=baseline,
         owner=windvane.Owner(team="arrivals", severity="critical", runbook_url="https://wiki.example.com/x"),
-        objectives=windvane.Objectives(availability=0.999, latency=(0.25, 0.99)),
+        objectives=windvane.Objectives(availability=0.999, latency=(0.25, 0.99), baseline_age=timedelta(days=90)),
     )
     assert windvane.flush(10)
     wanted = {semconv.MODEL_NAME.name: model_name}
@@ -355,6 +356,10 @@ def test_what_is_declared_is_exported(host: Host, model_name: str) -> None:
     }
     assert objectives == {"availability": 0.999, "latency": 0.99}
     assert [v for _, v in host.otlp.points(semconv.MODEL_LATENCY_OBJECTIVE.name, **wanted)] == [0.25]
+    assert [v for _, v in host.otlp.points(semconv.BASELINE_AGE_OBJECTIVE.name, **wanted)] == [90 * 86_400]
+    ((made, when),) = host.otlp.points(semconv.BASELINE_TIMESTAMP.name, **wanted)
+    assert made[semconv.BASELINE_VERSION.name] == baseline.model_version
+    assert datetime.fromtimestamp(when, UTC) == datetime.fromisoformat(baseline.created)
     reference = host.otlp.points(
         semconv.FEATURE_REFERENCE_OBSERVATIONS.name, **wanted, **{semconv.FEATURE_NAME.name: "distance"}
     )
@@ -491,6 +496,8 @@ def test_owner_and_objectives_are_checked() -> None:
         (windvane.Objectives, {"latency": (0.12, 0.99)}, r"nearest are 0\.1 and 0\.15"),
         (windvane.Objectives, {"latency": (0.25, 99)}, "share between 0 and 1"),
         (windvane.Objectives, {"latency": (float("nan"), 0.9)}, "number of seconds"),
+        (windvane.Objectives, {"baseline_age": 90}, "positive timedelta"),
+        (windvane.Objectives, {"baseline_age": timedelta(0)}, "positive timedelta"),
         (windvane.Owner, {"team": ""}, r"Owner\.team"),
         (windvane.Owner, {"team": "t" * 300}, "at most 256"),
         (windvane.Owner, {"team": "t", "severity": None}, r"Owner\.severity"),

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Final
 from windvane import semconv
 from windvane_dashboards.promql import (
     CALL_RATE,
+    CALLS,
+    LOST,
+    LOST_RATE,
     MODEL,
     MODEL_LABEL,
     OWNER,
@@ -19,8 +22,16 @@ from windvane_dashboards.promql import (
     lines,
     nested,
 )
-from windvane_dashboards.rules.alerting import MODEL_SHOWN, TICKET, alert_annotations, alert_labels
+from windvane_dashboards.rules.alerting import (
+    MODEL_SHOWN,
+    PERCENT,
+    TICKET,
+    alert_annotations,
+    alert_labels,
+    owned,
+)
 from windvane_dashboards.rules.model import Alert, Group, Recording
+from windvane_dashboards.rules.timings import sum_of_rates
 
 if TYPE_CHECKING:
     from windvane_dashboards.rules.alerting import Links
@@ -30,6 +41,12 @@ __all__ = ["DEFAULT_SEVERITY", "alerts", "recording"]
 
 DEFAULT_SEVERITY: Final = "page"
 """Severity of what pages where the owner declared none."""
+
+_MAX_LOST: Final = 0.01
+"""Share of lost records from which what is told of the model is not the whole truth."""
+
+_MIN_LOST: Final = 10
+"""Fewer lost records in an hour are no ticket, however few calls there were in all."""
 
 _OWNED: Final = f"{MODEL}, {labels(*OWNER_LABELS)}"
 _SEVERITY: Final = semconv.SEVERITY.label
@@ -95,7 +112,19 @@ def recording(timings: Timings) -> tuple[Group, ...]:
             ),
         ),
     )
-    return (owners,)
+    lost = Group(
+        "windvane-lost",
+        timings.interval,
+        (
+            Recording(
+                LOST_RATE,
+                f"sum by ({MODEL}) (rate({semconv.RECORDS_DROPPED.prometheus_name}[{rate}]))",
+                "Records of calls per second that windvane could not account for in full.",
+            ),
+            Recording(LOST, sum_of_rates(LOST_RATE, timings.short, timings), "Such records of the last hour."),
+        ),
+    )
+    return (owners, lost)
 
 
 def _absent(timings: Timings, links: Links) -> Alert:
@@ -127,6 +156,75 @@ def _absent(timings: Timings, links: Links) -> Alert:
     )
 
 
+def _lost(timings: Timings, links: Links) -> Alert:
+    name = "MLTelemetryLost"
+    expr = lines(f"{LOST} / ({LOST} + {CALLS})", f"> {_MAX_LOST}", f"and {LOST} >= {_MIN_LOST}")
+    return Alert(
+        name=name,
+        expr=owned(expr, OWNER, severity=False),
+        why="windvane drops records so that the service is not harmed: above one in a hundred, what it tells of the "
+        "model is not the whole truth.",
+        pending=timings.ticket_for,
+        keep=timings.keep,
+        labels=alert_labels(severity=TICKET),
+        annotations=alert_annotations(
+            name,
+            links,
+            f"{MODEL_SHOWN}: {PERCENT} of the records are lost",
+            f"windvane could not account in full for {PERCENT} of the calls of the last {duration(timings.short)}. "
+            "The predictions themselves are not touched; counts of rows, bins and violations are too low. The label "
+            f"{semconv.DROP_REASON.label} of {semconv.RECORDS_DROPPED.prometheus_name} says why: the runbook has a "
+            "line for each reason.",
+        ),
+    )
+
+
+def _owner_conflict(timings: Timings, links: Links) -> Alert:
+    name = "MLOwnerConflict"
+    return Alert(
+        name=name,
+        expr=owned(f"count by ({MODEL}) ({OWNER_REPLICAS}) > 1", OWNER_REPORTING, severity=False),
+        why="Processes of one version declare different owners for longer than a deployment takes. Alerts go to the "
+        "one whom most of them declare, so somebody may wait in vain.",
+        pending=timings.settle_for,
+        labels=alert_labels(severity=TICKET),
+        annotations=alert_annotations(
+            name,
+            links,
+            f"{MODEL_SHOWN}: {{{{ $value }}}} owners",
+            f"The processes that serve {MODEL_SHOWN} declare {{{{ $value }}}} different owners (team, severity or "
+            f"runbook). Alerts go to team {{{{ $labels.{semconv.TEAM.label} }}}}, whom most declare. See "
+            f"`{OWNER_REPLICAS}` for who declares what, and deploy one declaration everywhere.",
+        ),
+    )
+
+
+def _over_budget(timings: Timings, links: Links) -> Alert:
+    name = "MLSeriesOverBudget"
+    left_out = f"last_over_time({semconv.FEATURES_LEFT_OUT.prometheus_name}[{duration(timings.absent)}])"
+    return Alert(
+        name=name,
+        expr=owned(f"max by ({MODEL}) ({left_out}) > 0", OWNER_REPORTING, severity=False),
+        why="The model has more features than its series budget: the least important are exported by nobody and "
+        "watched by nothing.",
+        pending=timings.ticket_for,
+        labels=alert_labels(severity=TICKET),
+        annotations=alert_annotations(
+            name,
+            links,
+            f"{MODEL_SHOWN}: {{{{ $value }}}} features are not watched",
+            "{{ $value }} features of the baseline, the least important, are over the series budget of a process "
+            "and not exported: no drift and no violation of theirs is seen. `windvane budget` names them; leave "
+            "columns out of the baseline, or raise WINDVANE_SERIES_LIMIT if Prometheus bears it.",
+        ),
+    )
+
+
 def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
     """Return the alerts of this family."""
-    return (_absent(timings, links),)
+    return (
+        _absent(timings, links),
+        _lost(timings, links),
+        _owner_conflict(timings, links),
+        _over_budget(timings, links),
+    )
