@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 __all__ = [
+    "AGE_LIMIT",
+    "AGE_MEDIAN",
+    "AGE_RATE",
     "BASELINES",
     "BASELINE_AGE",
     "BASELINE_ID_LABEL",
@@ -29,8 +32,10 @@ __all__ = [
     "ERROR_BUDGET",
     "FEATURE",
     "FEATURE_LABEL",
+    "FEATURE_OWNER",
     "FEATURE_RATE",
     "FEATURE_ROLE",
+    "FEATURE_ROWS",
     "KIND",
     "KIND_LABEL",
     "LOST",
@@ -46,14 +51,20 @@ __all__ = [
     "OWNER_REPLICAS",
     "OWNER_REPORTING",
     "REFERENCE",
+    "REFERENCE_ROWS",
     "REFERENCE_VIOLATION_RATIO",
     "ROLE_LABEL",
     "ROWS",
     "ROW_RATE",
     "SLOW",
+    "SOURCE_DECLARED",
+    "SOURCE_LABEL",
     "VERSION_LABEL",
+    "VIOLATIONS",
     "VIOLATION_EXCESS",
+    "VIOLATION_NOISE",
     "VIOLATION_RATE",
+    "VIOLATION_RATIO",
     "BadCalls",
     "BurnWindow",
     "DriftSeries",
@@ -79,6 +90,7 @@ BIN_LABEL: Final = semconv.FEATURE_BIN.label
 OBJECTIVE_LABEL: Final = semconv.OBJECTIVE.label
 BASELINE_ID_LABEL: Final = semconv.BASELINE_ID.label
 BASELINE_VERSION_LABEL: Final = semconv.BASELINE_VERSION.label
+SOURCE_LABEL: Final = semconv.FEATURE_SOURCE.label
 KIND_LABEL: Final = semconv.VIOLATION_KIND.label
 OWNER_LABELS: Final = (semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label)
 
@@ -109,6 +121,8 @@ _VIOLATIONS: Final = _stem(semconv.FEATURE_VIOLATIONS)
 _REFERENCE_VIOLATIONS: Final = _stem(semconv.FEATURE_REFERENCE_VIOLATIONS)
 _DURATION: Final = _stem(semconv.PREDICTION_DURATION)
 _INFO: Final = _stem(semconv.MODEL_INFO)
+_FEATURE_INFO: Final = _stem(semconv.FEATURE_INFO)
+_AGE: Final = _stem(semconv.FEATURE_AGE)
 
 # Owners, by model version.
 OWNER_REPLICAS: Final = f"ml_model_owner:{_INFO}:count"
@@ -174,9 +188,23 @@ SLOW: Final = BadCalls("slow", "latency")
 OBSERVATION_RATE: Final = f"ml_model_feature_bin:{_OBSERVATIONS}:rate5m"
 FEATURE_RATE: Final = f"ml_model_feature:{_OBSERVATIONS}:rate5m"
 REFERENCE: Final = f"ml_model_feature_bin:{_REFERENCE}:max"
+REFERENCE_ROWS: Final = f"ml_model_feature:{_REFERENCE}:sum"
 VIOLATION_RATE: Final = f"ml_model_feature_kind:{_VIOLATIONS}:rate5m"
 REFERENCE_VIOLATION_RATIO: Final = f"ml_model_feature_kind:{_REFERENCE_VIOLATIONS}:ratio"
+VIOLATIONS: Final = f"ml_model_feature_kind:{_VIOLATIONS}:increase1h"
+FEATURE_ROWS: Final = "ml_model_feature:ml_feature_values:increase1h"
+VIOLATION_RATIO: Final = f"ml_model_feature_kind:{_VIOLATIONS}:ratio_1h"
+VIOLATION_NOISE: Final = f"ml_model_feature_kind:{_VIOLATIONS}:noise_1h"
 VIOLATION_EXCESS: Final = f"ml_model_feature_kind:{_VIOLATIONS}:excess"
+
+# Where a feature comes from and who owns that, by feature.
+SOURCE_DECLARED: Final = f"ml_model_feature:{_FEATURE_INFO}:declared"
+FEATURE_OWNER: Final = f"ml_model_feature:{_FEATURE_INFO}:owner"
+
+# Ages, by feature.
+AGE_RATE: Final = f"ml_model_feature_le:{_AGE}_bucket:rate5m"
+AGE_MEDIAN: Final = f"ml_model_feature:{_AGE}:median1h"
+AGE_LIMIT: Final = f"ml_model_feature:{_AGE}:limit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,12 @@ from urllib.parse import quote
 
 from windvane import semconv
 from windvane_dashboards.promql import (
+    FEATURE,
     FEATURE_LABEL,
+    FEATURE_OWNER,
     MODEL,
     MODEL_LABEL,
+    SOURCE_LABEL,
     VERSION_LABEL,
     labels,
     lines,
@@ -31,6 +34,7 @@ __all__ = [
     "alert_labels",
     "owned",
     "queried",
+    "source_owned",
 ]
 
 MODEL_DASHBOARD_UID: Final = "windvane-model"
@@ -74,6 +78,12 @@ def owned(expr: str, owner: str, *, severity: bool) -> str:
     """Join the owner's labels; the owner's value is 1, so the value stays."""
     names = labels(_TEAM, _SEVERITY, _RUNBOOK) if severity else labels(_TEAM, _RUNBOOK)
     return lines(nested(expr), f"* on ({MODEL}) group_left ({names}) {owner}")
+
+
+def source_owned(expr: str, *, severity: bool) -> str:
+    """Join the labels of whoever owns the feature's source: the model's owner where the source has none."""
+    names = [SOURCE_LABEL, _TEAM, *([_SEVERITY] if severity else []), _RUNBOOK]
+    return lines(nested(expr), f"* on ({FEATURE}) group_left ({labels(*names)}) {FEATURE_OWNER}")
 
 
 def alert_labels(*, severity: str = "") -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Values that the baseline does not allow."""
+"""The health of the data: values that the baseline does not allow, and values that are too old."""
 
 from __future__ import annotations
 
@@ -6,27 +6,44 @@ from typing import TYPE_CHECKING, Final
 
 from windvane import semconv
 from windvane_dashboards.promql import (
+    AGE_LIMIT,
+    AGE_MEDIAN,
+    AGE_RATE,
     FEATURE,
+    FEATURE_LABEL,
+    FEATURE_OWNER,
     FEATURE_RATE,
+    FEATURE_ROWS,
     KIND,
     KIND_LABEL,
+    MODEL,
     OBSERVATION_RATE,
     OWNER_REPORTING,
     REFERENCE,
+    REFERENCE_ROWS,
     REFERENCE_VIOLATION_RATIO,
+    SOURCE_DECLARED,
+    SOURCE_LABEL,
     VIOLATION_EXCESS,
+    VIOLATION_NOISE,
     VIOLATION_RATE,
+    VIOLATION_RATIO,
+    VIOLATIONS,
     duration,
+    labels,
     lines,
     nested,
 )
 from windvane_dashboards.rules.alerting import (
     FEATURE_SHOWN,
+    MODEL_LABELS,
     MODEL_SHOWN,
     PERCENT,
+    TICKET,
     alert_annotations,
     alert_labels,
-    owned,
+    queried,
+    source_owned,
 )
 from windvane_dashboards.rules.model import Alert, Group, Recording
 from windvane_dashboards.rules.timings import MIN_ROWS, sum_of_rates
@@ -40,72 +57,203 @@ __all__ = ["BROKEN", "alerts", "recording"]
 BROKEN: Final = 0.25
 """Excess share of violating values from which a feature is broken rather than noisy."""
 
+_WORTH_A_TICKET: Final = 0.01
+"""Excess share of violating values below which nobody is bothered, however sure it is."""
+
+_NOISE_SIGMAS: Final = 5
+"""Standard errors: counts of rare events have long tails, and a feature is looked at 40,000 times a month."""
+
+_MIN_VIOLATIONS: Final = 10
+"""Fewer violations in an hour are no ticket, however few rows there were in all."""
+
+_STALE: Final = 2.5
+_USUAL: Final = 0.8
+
+_VIOLATION_POOLED: Final = f"{VIOLATION_RATIO}_pooled"
+
+_TEAM, _SEVERITY, _RUNBOOK = semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label
+
 
 def recording(timings: Timings) -> tuple[Group, ...]:
-    """Return the rules for values that the baseline does not allow."""
+    """Return the rules for values that the baseline does not allow, for ages, and for the owners of sources."""
+    return (
+        Group("windvane-violations", timings.interval, _violations(timings)),
+        Group("windvane-ages", timings.interval, _ages(timings)),
+        Group("windvane-sources", timings.interval, _sources(timings)),
+    )
+
+
+def _violations(timings: Timings) -> tuple[Recording, ...]:
     rate, short = duration(timings.rate), duration(timings.short)
     seconds = f"{timings.rate.total_seconds():g}"
     # An unexpected column is no value of a known feature, so it has no share.
-    kinds = "|".join(kind for kind in semconv.VIOLATION_KIND.values if kind != "unexpected")
-    violations = f'{VIOLATION_RATE}{{{KIND_LABEL}=~"{kinds}"}}'
-    hourly = sum_of_rates(FEATURE_RATE, timings.short, timings)
+    violations = f'{VIOLATION_RATE}{{{KIND_LABEL}=~"{"|".join(semconv.VALUE_VIOLATIONS)}"}}'
+    pooled = nested(
+        lines(
+            VIOLATIONS,
+            f"+ ({REFERENCE_VIOLATION_RATIO} * on ({FEATURE}) group_left () {REFERENCE_ROWS})",
+        )
+    )
+    dispersion = f"max by ({FEATURE}) (last_over_time({semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name}[{short}]))"
 
     def share(number: str, of: str) -> str:
         return lines(number, f"/ on ({FEATURE}) group_left ()", f"({of} >= {MIN_ROWS})")
 
-    violations_group = Group(
-        "windvane-violations",
-        timings.interval,
-        (
-            Recording(
-                VIOLATION_RATE,
-                lines(f"sum by ({KIND}) (", f"  rate({semconv.FEATURE_VIOLATIONS.prometheus_name}[{rate}])", ")"),
-                "Violations of each kind per second, over all replicas.",
+    return (
+        Recording(
+            VIOLATION_RATE,
+            lines(f"sum by ({KIND}) (", f"  rate({semconv.FEATURE_VIOLATIONS.prometheus_name}[{rate}])", ")"),
+            "Violations of each kind per second, over all replicas.",
+        ),
+        Recording(FEATURE_RATE, f"sum by ({FEATURE}) ({OBSERVATION_RATE})", "Values of the feature per second."),
+        Recording(
+            VIOLATIONS,
+            sum_of_rates(violations, timings.short, timings),
+            "Violations of the last hour that a value can have.",
+        ),
+        Recording(
+            FEATURE_ROWS, sum_of_rates(FEATURE_RATE, timings.short, timings), "Values of the feature in the last hour."
+        ),
+        Recording(REFERENCE_ROWS, f"sum by ({FEATURE}) ({REFERENCE}) > 0", "Values of the feature in the reference."),
+        Recording(VIOLATION_RATIO, share(VIOLATIONS, FEATURE_ROWS), "Share of each kind in the last hour."),
+        Recording(
+            REFERENCE_VIOLATION_RATIO,
+            lines(
+                f"max by ({KIND}) (",
+                f"  last_over_time({semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name}[{short}])",
+                ")",
+                f"/ on ({FEATURE}) group_left ()",
+                REFERENCE_ROWS,
+                f"or 0 * {VIOLATION_RATE}",
             ),
-            Recording(FEATURE_RATE, f"sum by ({FEATURE}) ({OBSERVATION_RATE})", "Values of the feature per second."),
-            Recording(
-                REFERENCE_VIOLATION_RATIO,
-                lines(
-                    f"max by ({KIND}) (",
-                    f"  last_over_time({semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name}[{short}])",
-                    ")",
-                    f"/ on ({FEATURE}) group_left ()",
-                    f"(sum by ({FEATURE}) ({REFERENCE}) > 0)",
-                    f"or 0 * {VIOLATION_RATE}",
+            "The reference's own share of each kind; 0 where it names none.",
+        ),
+        Recording(
+            VIOLATION_EXCESS,
+            lines(
+                nested(
+                    lines(
+                        nested(
+                            lines(
+                                share(f"{violations} * {seconds}", f"{FEATURE_RATE} * {seconds}"),
+                                "or",
+                                VIOLATION_RATIO,
+                            )
+                        ),
+                        f"- {REFERENCE_VIOLATION_RATIO}",
+                    )
                 ),
-                "The reference's own share of each kind; 0 where it names none.",
+                f"/ (1 - {REFERENCE_VIOLATION_RATIO})",
             ),
-            Recording(
-                VIOLATION_EXCESS,
-                lines(
-                    nested(
-                        lines(
-                            nested(
-                                lines(
-                                    share(f"{violations} * {seconds}", f"{FEATURE_RATE} * {seconds}"),
-                                    "or",
-                                    share(sum_of_rates(violations, timings.short, timings), hourly),
-                                )
-                            ),
-                            f"- {REFERENCE_VIOLATION_RATIO}",
-                        )
-                    ),
-                    f"/ (1 - {REFERENCE_VIOLATION_RATIO})",
-                ),
-                "Of the values that the reference would have in order, the share that is not: 0 is as the reference, "
-                "1 is all broken. From the last five minutes; where they hold fewer than 100 values, from the last "
-                "hour.",
+            "Of the values that the reference would have in order, the share that is not: 0 is as the reference, "
+            "1 is all broken. From the last five minutes; where they hold fewer than 100 values, from the last "
+            "hour.",
+        ),
+        Recording(
+            _VIOLATION_POOLED,
+            share(pooled, f"({FEATURE_ROWS} + on ({FEATURE}) {REFERENCE_ROWS})"),
+            "Share of each kind in the last hour and the reference together.",
+        ),
+        Recording(
+            VIOLATION_NOISE,
+            lines(
+                f"{_NOISE_SIGMAS} * sqrt(",
+                f"  {_VIOLATION_POOLED} * (1 - {_VIOLATION_POOLED})",
+                f"  * on ({FEATURE}) group_left () (",
+                f"    (1 / ({FEATURE_ROWS} >= {MIN_ROWS}) + on ({FEATURE}) 1 / {REFERENCE_ROWS})",
+                f"    * on ({FEATURE}) ({dispersion} or 0 * {FEATURE_ROWS} + 1)",
+                "  )",
+                ")",
             ),
+            "How much the share of an hour differs from the reference's by chance: five standard errors of the "
+            "difference of two proportions, times the reference's own dispersion.",
         ),
     )
-    return (violations_group,)
+
+
+def _ages(timings: Timings) -> tuple[Recording, ...]:
+    name, rate = semconv.FEATURE_AGE.prometheus_name, duration(timings.rate)
+    hourly = sum_of_rates(AGE_RATE, timings.short, timings)
+    number = sum_of_rates(f'{AGE_RATE}{{le="+Inf"}}', timings.short, timings)
+    past = f"{AGE_MEDIAN}[{duration(timings.week)}] offset {duration(timings.long)}"
+    samples = f"{timings.long / timings.interval:.0f}"
+    return (
+        Recording(
+            AGE_RATE,
+            lines(
+                f"sum by ({FEATURE}, le) (",
+                "  label_replace(",
+                f"    rate({name}_bucket[{rate}]),",
+                '    "le", "$1", "le", "([0-9]+)\\\\.0"',
+                "  )",
+                ")",
+            ),
+            "Values per second that were at most le seconds old.",
+        ),
+        Recording(
+            AGE_MEDIAN,
+            lines(
+                f"histogram_quantile(0.5, {hourly})",
+                f"and on ({FEATURE}) ({number} >= {MIN_ROWS})",
+            ),
+            "Median age in seconds of the values of the last hour.",
+        ),
+        Recording(
+            AGE_LIMIT,
+            lines(
+                f"{_STALE} * quantile_over_time({_USUAL}, {past})",
+                f"and on ({FEATURE}) count_over_time({past}) >= {samples}",
+            ),
+            "Age from which a feature is stale: two and a half times what it exceeds a fifth of the time, in the week "
+            "that ended a day ago; so tables that come once a day, or not at the weekend, are let be. Bounds of the "
+            "histogram lie up to five times apart, hence the factor. Needs a day of that.",
+        ),
+    )
+
+
+def _sources(timings: Timings) -> tuple[Recording, ...]:
+    info = f"last_over_time({semconv.FEATURE_INFO.prometheus_name}[{duration(timings.absent)}])"
+    declared = f"count by ({FEATURE}, {SOURCE_LABEL}, {_TEAM}) ({info})"
+    severity_and_runbook = labels(_SEVERITY, _RUNBOOK)
+    owned_source = f'{SOURCE_DECLARED}{{{_TEAM}!=""}}'
+    return (
+        Recording(
+            SOURCE_DECLARED,
+            lines(
+                f"group by ({FEATURE}, {SOURCE_LABEL}, {_TEAM}) (",
+                f"  topk by ({FEATURE}) (1,",
+                f"    {declared} + 0.5 * {SOURCE_DECLARED}",
+                f"    or {declared}",
+                "  )",
+                ")",
+            ),
+            "Source and team that most processes declare for a feature; among equals the choice before stays.",
+        ),
+        Recording(
+            FEATURE_OWNER,
+            lines(
+                f"{owned_source} * on ({MODEL}) group_left ({severity_and_runbook}) {OWNER_REPORTING}",
+                f"or on ({FEATURE})",
+                nested(
+                    lines(
+                        f'{SOURCE_DECLARED}{{{_TEAM}=""}}',
+                        f"or on ({FEATURE}) group by ({FEATURE}) ({FEATURE_RATE})",
+                        f"or on ({FEATURE}) group by ({FEATURE}) ({AGE_MEDIAN})",
+                    )
+                ),
+                f"* on ({MODEL}) group_left ({_TEAM}, {severity_and_runbook}) {OWNER_REPORTING}",
+            ),
+            "Who is told of a broken or stale feature: the team of its source where one is declared, else the model's.",
+        ),
+    )
 
 
 def _broken(timings: Timings, links: Links) -> Alert:
     name = "MLFeatureBroken"
+    touched = _touched(f"{VIOLATION_EXCESS}{{MATCHERS}} * on ({FEATURE}) {FEATURE_ROWS}", kind=True)
     return Alert(
         name=name,
-        expr=owned(f"{VIOLATION_EXCESS} > {BROKEN}", OWNER_REPORTING, severity=True),
+        expr=source_owned(f"{VIOLATION_EXCESS} > {BROKEN}", severity=True),
         why="Far more values than in the reference are missing, of a wrong type, out of range or of an unknown "
         "category: the feed is broken, and the model answers with what it was never trained on. Waits as long as a "
         "rate's window, so one bad batch never pages.",
@@ -116,15 +264,77 @@ def _broken(timings: Timings, links: Links) -> Alert:
             name,
             links,
             f"{MODEL_SHOWN}: {FEATURE_SHOWN} is broken ({{{{ $labels.{KIND_LABEL} }}}})",
-            f"{PERCENT} of the values of {FEATURE_SHOWN} that the reference would have in order are "
-            f"violations of kind {{{{ $labels.{KIND_LABEL} }}}}. It has been so for {duration(timings.broken_for)} at "
-            "least. Open the dashboard at the alert's start, see which features broke together, and mend or roll back "
-            "their feed.",
+            f"{PERCENT} of the values of {FEATURE_SHOWN} that the reference would have in order are violations of "
+            f"kind {{{{ $labels.{KIND_LABEL} }}}}. It has been so for {duration(timings.broken_for)} at "
+            f"least.{touched} Open the "
+            "dashboard at the alert's start, see which features broke together, and mend or roll back their feed.",
             feature=True,
         ),
     )
 
 
+def _violating(timings: Timings, links: Links) -> Alert:
+    name = "MLFeatureViolations"
+    touched = _touched(f"{VIOLATIONS}{{MATCHERS}}", kind=True)
+    excess = f"{VIOLATION_RATIO} - {REFERENCE_VIOLATION_RATIO}"
+    expr = lines(
+        f"({excess} > {_WORTH_A_TICKET})",
+        f"and ({excess} > {VIOLATION_NOISE})",
+        f"and {VIOLATIONS} >= {_MIN_VIOLATIONS}",
+        f"unless max_over_time({VIOLATION_EXCESS}[{duration(timings.short)}]) > {BROKEN}",
+    )
+    return Alert(
+        name=name,
+        expr=source_owned(expr, severity=False),
+        why="More values than in the reference are missing, of a wrong type, out of range or of an unknown category, "
+        "by more than chance and by more than one in a hundred; and by too few to page.",
+        pending=timings.ticket_for,
+        keep=timings.drift_keep,
+        labels=alert_labels(severity=TICKET),
+        annotations=alert_annotations(
+            name,
+            links,
+            f"{MODEL_SHOWN}: more values of {FEATURE_SHOWN} are in violation ({{{{ $labels.{KIND_LABEL} }}}})",
+            f"In the last hour {PERCENT} more of the values of {FEATURE_SHOWN} than in the reference were violations "
+            f"of kind {{{{ $labels.{KIND_LABEL} }}}}.{touched} A part of the "
+            "traffic is likely to be touched: look for one caller, one region or one batch, and ask the source of "
+            "the feature.",
+            feature=True,
+        ),
+    )
+
+
+def _stale(timings: Timings, links: Links) -> Alert:
+    name = "MLFeatureStale"
+    touched = _touched(f"{FEATURE_ROWS}{{MATCHERS}}")
+    usual = queried(f"{AGE_LIMIT}{{MATCHERS}} / {_STALE}", (*MODEL_LABELS, FEATURE_LABEL), "humanizeDuration")
+    return Alert(
+        name=name,
+        expr=source_owned(f"{AGE_MEDIAN} > {AGE_LIMIT}", severity=False),
+        why="The values of a feature are older than they were on most of the days of the week before: what feeds them "
+        "has stopped or is late. No page: most models bear old values for a while, and what they make of them shows "
+        "elsewhere.",
+        pending=timings.ticket_for,
+        keep=timings.drift_keep,
+        labels=alert_labels(severity=TICKET),
+        annotations=alert_annotations(
+            name,
+            links,
+            f"{MODEL_SHOWN}: {FEATURE_SHOWN} is stale",
+            f"Half of the values of {FEATURE_SHOWN} in the last hour were older than {{{{ $value | humanizeDuration "
+            f"}}}}; usual is {usual}.{touched} See when the source was last written, "
+            "and run or mend what writes it.",
+            feature=True,
+        ),
+    )
+
+
+def _touched(query: str, *, kind: bool = False) -> str:
+    """Return a sentence on how many predictions an hour are touched."""
+    matched = (*MODEL_LABELS, FEATURE_LABEL, *([KIND_LABEL] if kind else []))
+    return queried(query, matched, "humanize", sentence=" That touches VALUE predictions an hour.")
+
+
 def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
     """Return the alerts of this family."""
-    return (_broken(timings, links),)
+    return (_broken(timings, links), _violating(timings, links), _stale(timings, links))
