@@ -28,6 +28,7 @@ __all__ = [
     "BUCKET_RATE",
     "CALLS",
     "CALL_RATE",
+    "DRIFT_SHARE",
     "ERRORS",
     "ERROR_BUDGET",
     "FEATURE",
@@ -42,6 +43,7 @@ __all__ = [
     "LOST_RATE",
     "MODEL",
     "MODEL_LABEL",
+    "MODEL_OWNER",
     "OBJECTIVE",
     "OBJECTIVE_LABEL",
     "OBSERVATION_RATE",
@@ -59,6 +61,9 @@ __all__ = [
     "SLOW",
     "SOURCE_DECLARED",
     "SOURCE_LABEL",
+    "TRAFFIC",
+    "TRAFFIC_PAST_HIGH",
+    "TRAFFIC_PAST_LOW",
     "VERSION_LABEL",
     "VIOLATIONS",
     "VIOLATION_EXCESS",
@@ -70,6 +75,7 @@ __all__ = [
     "DriftSeries",
     "Window",
     "burn_threshold",
+    "drift_share",
     "duration",
     "labels",
     "lines",
@@ -153,6 +159,20 @@ BUCKET_RATE: Final = f"ml_model_le:{_DURATION}_bucket:rate5m"
 CALLS: Final = f"ml_model:{_DURATION}_count:increase1h"
 ROW_RATE: Final = f"ml_model:{_stem(semconv.PREDICTION_ROWS)}:rate5m"
 ROWS: Final = f"ml_model:{_stem(semconv.PREDICTION_ROWS)}:increase1h"
+
+# Traffic, by model, over all its versions.
+TRAFFIC: Final = f"ml_model_name:{_DURATION}_count:increase1h"
+TRAFFIC_PAST_LOW: Final = f"ml_model_name:{_DURATION}_count:past_low"
+TRAFFIC_PAST_HIGH: Final = f"ml_model_name:{_DURATION}_count:past_high"
+MODEL_OWNER: Final = f"ml_model_name:{_INFO}:owner"
+
+# The drift budget, by model version.
+DRIFT_SHARE: Final = "ml_model:ml_feature_shifted:share"
+
+
+def drift_share(window: BurnWindow) -> str:
+    """Return the name of the mean share of shifted features over a window."""
+    return f"{DRIFT_SHARE}_{window}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from windvane_dashboards.rules import baseline, drift, health, service, telemetry
+from windvane_dashboards.rules import baseline, budget, drift, health, service, telemetry, volume
 from windvane_dashboards.rules.alerting import Links
 from windvane_dashboards.rules.drift import DEFAULT_METHODS, METHODS
 from windvane_dashboards.rules.model import Alert, Group, Recording, to_yaml
@@ -34,7 +34,15 @@ __all__ = [
     "rule_set",
 ]
 
-_FAMILIES: Final = {"service": service, "telemetry": telemetry, "baseline": baseline, "health": health, "drift": drift}
+_FAMILIES: Final = {
+    "service": service,
+    "volume": volume,
+    "telemetry": telemetry,
+    "baseline": baseline,
+    "health": health,
+    "drift": drift,
+    "drift-budget": budget,
+}
 """The modules that have alerts, by the name of their group."""
 
 
@@ -76,8 +84,10 @@ def rule_set(
         recording=(
             *service.recording(timings),
             *telemetry.recording(timings),
+            *volume.recording(timings),
             *baseline.recording(timings),
             *drift.recording(timings, methods),
+            *budget.recording(timings),
             *health.recording(timings),
         ),
         alerts=tuple(

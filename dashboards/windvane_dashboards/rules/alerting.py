@@ -22,6 +22,7 @@ from windvane_dashboards.promql import (
 )
 
 __all__ = [
+    "FEATURE_LABELS",
     "FEATURE_SHOWN",
     "MODEL_DASHBOARD_UID",
     "MODEL_LABELS",
@@ -32,6 +33,7 @@ __all__ = [
     "Links",
     "alert_annotations",
     "alert_labels",
+    "listed",
     "owned",
     "queried",
     "source_owned",
@@ -44,9 +46,12 @@ TICKET: Final = "ticket"
 """Severity of what does not page, whatever the owner declared."""
 
 MODEL_LABELS: Final = (MODEL_LABEL, VERSION_LABEL)
+FEATURE_LABELS: Final = (*MODEL_LABELS, FEATURE_LABEL)
 MODEL_SHOWN: Final = f"{{{{ $labels.{MODEL_LABEL} }}}} {{{{ $labels.{VERSION_LABEL} }}}}"
 FEATURE_SHOWN: Final = f"{{{{ $labels.{FEATURE_LABEL} }}}}"
 PERCENT: Final = "{{ $value | humanizePercentage }}"
+
+_VARIABLES: Final = {MODEL_LABEL: "model", VERSION_LABEL: "version", FEATURE_LABEL: "feature"}
 
 _TEAM, _SEVERITY, _RUNBOOK = semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label
 
@@ -74,10 +79,10 @@ class Links:
         return f"{self.dashboard_base.rstrip('/')}/d/{MODEL_DASHBOARD_UID}?{query}"
 
 
-def owned(expr: str, owner: str, *, severity: bool) -> str:
+def owned(expr: str, owner: str, *, severity: bool, on: str = MODEL) -> str:
     """Join the owner's labels; the owner's value is 1, so the value stays."""
     names = labels(_TEAM, _SEVERITY, _RUNBOOK) if severity else labels(_TEAM, _RUNBOOK)
-    return lines(nested(expr), f"* on ({MODEL}) group_left ({names}) {owner}")
+    return lines(nested(expr), f"* on ({on}) group_left ({names}) {owner}")
 
 
 def source_owned(expr: str, *, severity: bool) -> str:
@@ -93,12 +98,18 @@ def alert_labels(*, severity: str = "") -> dict[str, str]:
 
 
 def alert_annotations(
-    name: str, links: Links, summary: str, description: str, *, feature: bool = False
+    name: str, links: Links, summary: str, description: str, *, about: tuple[str, ...] = MODEL_LABELS
 ) -> dict[str, str]:
-    """Return the annotations that every alert has; `feature` says that the alert has a feature's labels."""
-    variables = [("model", MODEL_LABEL), ("version", VERSION_LABEL)]
-    if feature:
-        variables.append(("feature", FEATURE_LABEL))
+    """Return the annotations that every alert has.
+
+    Args:
+        name: of the alert.
+        links: where it points to.
+        summary: one line.
+        description: what is known, what it touches and what to do first.
+        about: the labels of the alert that the dashboard has variables for.
+    """
+    variables = [(variable, label) for label, variable in _VARIABLES.items() if label in about]
     page = links.runbook(name)
     return {
         "summary": summary,
@@ -123,3 +134,20 @@ def queried(query: str, matched: tuple[str, ...], formatted: str, *, sentence: s
     values = " ".join(f"$labels.{name}" for name in matched)
     shown = sentence.replace("VALUE", f"{{{{ . | value | {formatted} }}}}")
     return f"{{{{ range query (printf {text} {values}) }}}}{shown}{{{{ end }}}}"
+
+
+def listed(query: str, matched: tuple[str, ...], label: str, *, sentence: str) -> str:
+    """Return a template that names a label of each series that a query finds.
+
+    Args:
+        query: as in `queried`.
+        matched: the labels to match.
+        label: to name.
+        sentence: what to say, with `NAMES` in the names' place; nothing is said where the query finds none.
+    """
+    matchers = ",".join(f"{name}=%q" for name in matched)
+    text = json.dumps(query.replace("MATCHERS", matchers))
+    values = " ".join(f"$labels.{name}" for name in matched)
+    one = f"{{{{ if $i }}}}, {{{{ end }}}}{{{{ $one | label {json.dumps(label)} }}}}"
+    names = f"{{{{ range $i, $one := $found }}}}{one}{{{{ end }}}}"
+    return f"{{{{ with $found := query (printf {text} {values}) }}}}{sentence.replace('NAMES', names)}{{{{ end }}}}"

@@ -27,6 +27,7 @@ from windvane_dashboards.promql import (
     nested,
 )
 from windvane_dashboards.rules.alerting import (
+    FEATURE_LABELS,
     FEATURE_SHOWN,
     MODEL_LABELS,
     MODEL_SHOWN,
@@ -336,6 +337,6 @@ def _drift(timings: Timings, links: Links) -> Alert:
             f'reference: PSI {{{{ printf "%.3f" $value }}}}, a {grade} shift; chance alone stays below {shown_floor}. '
             f"It has done so for {duration(timings.drift_for)} at least. Open the dashboard an hour before the alert's "
             "start, compare the feature's bins with the reference, and ask its source what changed then.",
-            feature=True,
+            about=FEATURE_LABELS,
         ),
     )

@@ -35,6 +35,7 @@ from windvane_dashboards.promql import (
     nested,
 )
 from windvane_dashboards.rules.alerting import (
+    FEATURE_LABELS,
     FEATURE_SHOWN,
     MODEL_LABELS,
     MODEL_SHOWN,
@@ -268,7 +269,7 @@ def _broken(timings: Timings, links: Links) -> Alert:
             f"kind {{{{ $labels.{KIND_LABEL} }}}}. It has been so for {duration(timings.broken_for)} at "
             f"least.{touched} Open the "
             "dashboard at the alert's start, see which features broke together, and mend or roll back their feed.",
-            feature=True,
+            about=FEATURE_LABELS,
         ),
     )
 
@@ -299,7 +300,7 @@ def _violating(timings: Timings, links: Links) -> Alert:
             f"of kind {{{{ $labels.{KIND_LABEL} }}}}.{touched} A part of the "
             "traffic is likely to be touched: look for one caller, one region or one batch, and ask the source of "
             "the feature.",
-            feature=True,
+            about=FEATURE_LABELS,
         ),
     )
 
@@ -307,7 +308,7 @@ def _violating(timings: Timings, links: Links) -> Alert:
 def _stale(timings: Timings, links: Links) -> Alert:
     name = "MLFeatureStale"
     touched = _touched(f"{FEATURE_ROWS}{{MATCHERS}}")
-    usual = queried(f"{AGE_LIMIT}{{MATCHERS}} / {_STALE}", (*MODEL_LABELS, FEATURE_LABEL), "humanizeDuration")
+    usual = queried(f"{AGE_LIMIT}{{MATCHERS}} / {_STALE}", FEATURE_LABELS, "humanizeDuration")
     return Alert(
         name=name,
         expr=source_owned(f"{AGE_MEDIAN} > {AGE_LIMIT}", severity=False),
@@ -324,7 +325,7 @@ def _stale(timings: Timings, links: Links) -> Alert:
             f"Half of the values of {FEATURE_SHOWN} in the last hour were older than {{{{ $value | humanizeDuration "
             f"}}}}; usual is {usual}.{touched} See when the source was last written, "
             "and run or mend what writes it.",
-            feature=True,
+            about=FEATURE_LABELS,
         ),
     )
 
