@@ -283,6 +283,16 @@ class DriftSeries:
         return f"ml_model_feature:ml_feature_psi_noise_floor:{self.window}"
 
     @property
+    def ticket_floor(self) -> str:
+        """PSI that chance alone passes in no month of looking every minute."""
+        return f"ml_model_feature:ml_feature_psi_ticket_floor:{self.window}"
+
+    @property
+    def past(self) -> str:
+        """PSI in the same window of the past, where seasons repeat."""
+        return f"ml_model_feature:ml_feature_psi_past:{self.window}"
+
+    @property
     def shifted(self) -> str:
         """1 where PSI is above the noise floor, else 0."""
         return f"ml_model_feature:ml_feature_shifted:{self.window}"

@@ -129,11 +129,8 @@ def queried(query: str, matched: tuple[str, ...], formatted: str, *, sentence: s
         formatted: template function that formats the value.
         sentence: what to say, with `VALUE` in the value's place; nothing is said where the query finds none.
     """
-    matchers = ",".join(f"{name}=%q" for name in matched)
-    text = json.dumps(query.replace("MATCHERS", matchers))
-    values = " ".join(f"$labels.{name}" for name in matched)
     shown = sentence.replace("VALUE", f"{{{{ . | value | {formatted} }}}}")
-    return f"{{{{ range query (printf {text} {values}) }}}}{shown}{{{{ end }}}}"
+    return f"{{{{ range {_query(query, matched)} }}}}{shown}{{{{ end }}}}"
 
 
 def listed(query: str, matched: tuple[str, ...], label: str, *, sentence: str) -> str:
@@ -145,9 +142,13 @@ def listed(query: str, matched: tuple[str, ...], label: str, *, sentence: str) -
         label: to name.
         sentence: what to say, with `NAMES` in the names' place; nothing is said where the query finds none.
     """
-    matchers = ",".join(f"{name}=%q" for name in matched)
-    text = json.dumps(query.replace("MATCHERS", matchers))
-    values = " ".join(f"$labels.{name}" for name in matched)
     one = f"{{{{ if $i }}}}, {{{{ end }}}}{{{{ $one | label {json.dumps(label)} }}}}"
     names = f"{{{{ range $i, $one := $found }}}}{one}{{{{ end }}}}"
-    return f"{{{{ with $found := query (printf {text} {values}) }}}}{sentence.replace('NAMES', names)}{{{{ end }}}}"
+    return f"{{{{ with $found := {_query(query, matched)} }}}}{sentence.replace('NAMES', names)}{{{{ end }}}}"
+
+
+def _query(query: str, matched: tuple[str, ...]) -> str:
+    matchers = ",".join(f"{name}=%q" for name in matched)
+    text = json.dumps(query.replace("MATCHERS", matchers))
+    values = " ".join(f"$labels.{name}" for name in matched * query.count("MATCHERS"))
+    return f"query (printf {text} {values})"

@@ -13,11 +13,11 @@ from windvane_dashboards.promql import (
     BIN,
     BIN_LABEL,
     FEATURE,
-    FEATURE_LABEL,
     FEATURE_ROLE,
     OBSERVATION_RATE,
     OWNER_REPORTING,
     REFERENCE,
+    REFERENCE_ROWS,
     ROLE_LABEL,
     VIOLATION_EXCESS,
     DriftSeries,
@@ -29,7 +29,6 @@ from windvane_dashboards.promql import (
 from windvane_dashboards.rules.alerting import (
     FEATURE_LABELS,
     FEATURE_SHOWN,
-    MODEL_LABELS,
     MODEL_SHOWN,
     TICKET,
     alert_annotations,
@@ -59,6 +58,18 @@ _SMOOTHING: Final = 0.5
 
 _NOISE_QUANTILE: Final = 3.09
 """Standard normal quantile of 0.999: chance passes the noise floor once in a thousand windows."""
+
+_TICKET_QUANTILE: Final = 6
+"""Standard normal quantile for tickets: no false one in a model's month (docs/alert-quality.md)."""
+
+_SEASONS: Final = 2
+"""How many times more than at the same time of the past a feature must have shifted to be news."""
+
+_GROSS: Final = 0.25
+"""Least PSI over an hour while nothing is known of the same hour of the past."""
+
+_WITHOUT_BASELINE: Final = 0.1
+"""Least PSI against the week before, whose rows may come in clusters of any size."""
 
 _NUMERIC_BINS: Final = 10
 """Deciles; KS has one term for each inner edge."""
@@ -111,7 +122,7 @@ def _window(name: Window, span: timedelta, timings: Timings, methods: Collection
         *_counts(series, span, timings),
         *_shares(series),
         *(rule for method in METHODS if method == "psi" or method in methods for rule in statistics[method](series)),
-        *_verdict(series, duration(timings.short)),
+        *_verdict(series, timings),
     )
 
 
@@ -138,8 +149,10 @@ def _counts(series: DriftSeries, span: timedelta, timings: Timings) -> tuple[Rec
                 f"  {series.live}",
                 f"  and on ({FEATURE_ROLE}) {REFERENCE}",
                 ")",
+                f"or ({series.live} offset {duration(timings.week)} unless on ({FEATURE_ROLE}) {REFERENCE})",
             ),
-            "Reference rows in each bin; bins that only the live window has count 0.",
+            "Reference rows in each bin; bins that only the live window has count 0. Without a baseline, the rows of "
+            "the same window one week before.",
         ),
         Recording(
             series.pooled,
@@ -254,36 +267,52 @@ def _ks(series: DriftSeries) -> tuple[Recording, ...]:
     )
 
 
-def _verdict(series: DriftSeries, short: str) -> tuple[Recording, ...]:
+def _verdict(series: DriftSeries, timings: Timings) -> tuple[Recording, ...]:
+    short = duration(timings.short)
     freedom = f"clamp_min({series.used_bins} - 1, 1)"
     dispersion = f"max by ({FEATURE}) (last_over_time({semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name}[{short}]))"
-    chance = lines(
-        "(",
-        "  (",
-        f"    1 / ({series.live_total} >= {MIN_ROWS})",
-        f"    + 1 / sum by ({FEATURE_ROLE}) ({series.reference})",
-        "  )",
-        f"  * {freedom}",
-        "  * (",
-        f"    1 - 2 / (9 * {freedom})",
-        f"    + {_NOISE_QUANTILE} * sqrt(2 / (9 * {freedom}))",
-        "  ) ^ 3",
-        ")",
-    )
+
+    def floor(quantile: float) -> str:
+        return lines(
+            "(",
+            "  (",
+            f"    1 / ({series.live_total} >= {MIN_ROWS})",
+            f"    + 1 / sum by ({FEATURE_ROLE}) ({series.reference})",
+            "  )",
+            f"  * {freedom}",
+            "  * (",
+            f"    1 - 2 / (9 * {freedom})",
+            f"    + {quantile:g} * sqrt(2 / (9 * {freedom}))",
+            "  ) ^ 3",
+            ")",
+            f"* on ({FEATURE}) group_left ()",
+            "(",
+            f"  {dispersion}",
+            f"  or 0 * sum by ({FEATURE}) ({series.live_total}) + 1",
+            ")",
+        )
+
+    day, week = (_at(series, ago, timings) for ago in (timings.long, timings.week))
     return (
         Recording(
             series.noise_floor,
-            lines(
-                chance,
-                f"* on ({FEATURE}) group_left ()",
-                "(",
-                f"  {dispersion}",
-                f"  or 0 * sum by ({FEATURE}) ({series.live_total}) + 1",
-                ")",
-            ),
+            floor(_NOISE_QUANTILE),
             "PSI that chance alone passes once in a thousand windows: (1/N + 1/M) times the chi-squared quantile "
             "with one degree of freedom less than there are used bins (Wilson and Hilferty's approximation), "
             "times the reference's own dispersion where its rows come in clusters.",
+        ),
+        Recording(
+            series.ticket_floor,
+            floor(_TICKET_QUANTILE),
+            "The same at the quantile of six standard deviations: a feature is looked at 40,000 times a month, and "
+            "none of these looks may raise a ticket by chance.",
+        ),
+        Recording(
+            series.past,
+            lines(f"{day} >= {week}", f"or {week}", f"or {day}") if series.window == "1h" else week,
+            "PSI at this time of the day or the week before, whichever is more."
+            if series.window == "1h"
+            else "PSI at this time of the week before.",
         ),
         Recording(
             series.shifted,
@@ -303,14 +332,57 @@ def _verdict(series: DriftSeries, short: str) -> tuple[Recording, ...]:
 
 def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
     """Return the alerts of this family."""
-    return (_drift(timings, links),)
+    return (
+        _drift(
+            timings,
+            links,
+            "MLFeatureDrift",
+            f'{ROLE_LABEL}!="output"',
+            why="The feature's distribution has left its reference further than chance and its seasons can explain, "
+            "over an hour or over a day. Never a page: what drift does to the model's quality is not known yet. "
+            "Quiet while the window holds values that MLFeatureBroken reports, and for versions that do not report, "
+            "which are MLTelemetryAbsent's.",
+            first="Open the dashboard an hour before the alert's start, compare the feature's bins with the reference, "
+            "and ask its source what changed then.",
+        ),
+        _drift(
+            timings,
+            links,
+            "MLOutputDrift",
+            f'{ROLE_LABEL}="output"',
+            why="What the model answers has left its reference further than chance and its seasons can explain. "
+            "Users feel that, whatever the cause: inputs that drifted, another model than thought, or a changed "
+            "world.",
+            first="See which inputs have shifted, most important first, and whether a version was deployed at the "
+            "alert's start. If neither, the world has changed: look at the outcomes as they arrive.",
+        ),
+    )
 
 
-def _drift(timings: Timings, links: Links) -> Alert:
-    series = DriftSeries("1h")
-    psi, floor = series.statistic("psi"), series.noise_floor
+def _at(series: DriftSeries, ago: timedelta, timings: Timings) -> str:
+    """Return the largest PSI around a time ago: an hour to either side for the hour, six for the day."""
+    width = {"1h": timings.two_hours, "1d": 2 * timings.six_hours}[series.window]
+    return f"max_over_time({series.statistic('psi')}[{duration(width)}] offset {duration(ago - width / 2)})"
+
+
+def _news(series: DriftSeries, role: str, timings: Timings) -> str:
+    """Return where a feature has shifted by more than chance and by more than its seasons do."""
+    psi = f"{series.statistic('psi')}{{{role}}}"
+    # The window of a day holds a part of a day only until it is one day old, and a part is no day.
+    whole_day = f"{psi} and {DriftSeries('1h').live_total} offset {duration(timings.long)}"
+    unknown = f"{psi} > {_GROSS}" if series.window == "1h" else whole_day
+    return lines(
+        f"{psi} > {series.ticket_floor}",
+        f"and ({psi} > {_SEASONS} * {series.past} or {unknown} unless {series.past})",
+        f"and ({psi} > {_WITHOUT_BASELINE} or {psi} and on ({FEATURE}) {REFERENCE_ROWS})",
+    )
+
+
+def _drift(timings: Timings, links: Links, name: str, role: str, *, why: str, first: str) -> Alert:
+    hour, day = DriftSeries("1h"), DriftSeries("1d")
+    matched = (*FEATURE_LABELS, ROLE_LABEL)
     expr = lines(
-        f"{psi} > {floor}",
+        nested(lines(nested(_news(hour, role, timings)), "or", nested(_news(day, role, timings)))),
         f"unless on ({FEATURE})",
         f"  max_over_time({VIOLATION_EXCESS}[{duration(timings.short)}]) > {BROKEN}",
     )
@@ -318,25 +390,41 @@ def _drift(timings: Timings, links: Links) -> Alert:
         "{{ if gt $value 0.25 }}large{{ else if gt $value 0.1 }}moderate"
         "{{ else if gt $value 0.05 }}small{{ else }}slight{{ end }}"
     )
-    shown_floor = queried(f"{floor}{{MATCHERS}}", (*MODEL_LABELS, FEATURE_LABEL, ROLE_LABEL), 'printf "%.3f"')
-    name = "MLFeatureDrift"
+
+    def measured(series: DriftSeries, sentence: str) -> str:
+        return queried(f"{series.statistic('psi')}{{MATCHERS}}", matched, 'printf "%.3f"', sentence=sentence)
+
+    chance = queried(
+        f"{hour.noise_floor}{{MATCHERS}}", matched, 'printf "%.3f"', sentence="; by chance an hour's stays below VALUE"
+    )
+    moved = queried(
+        f"0.5 * sum(abs({hour.live_share}{{MATCHERS}} - {hour.reference_share}{{MATCHERS}}))",
+        matched,
+        "humanizePercentage",
+        sentence=" VALUE of the predictions fall elsewhere than in the reference",
+    )
+    rows = queried(f"{hour.live_total}{{MATCHERS}}", matched, "humanize", sentence=", of VALUE an hour.")
+    weight = queried(
+        f"max({semconv.FEATURE_IMPORTANCE.prometheus_name}{{MATCHERS}})",
+        FEATURE_LABELS,
+        "humanizePercentage",
+        sentence=" The feature carries VALUE of the model.",
+    )
+    shown = f"{{{{ $labels.{ROLE_LABEL} }}}} {FEATURE_SHOWN}"
     return Alert(
         name=name,
         expr=owned(expr, OWNER_REPORTING, severity=False),
-        why="The feature's distribution has left its reference further than chance can explain. Never a page: what "
-        "drift does to the model's quality is not known yet. Quiet while the window holds values that MLFeatureBroken "
-        "reports, and for versions that do not report, which are MLTelemetryAbsent's.",
+        why=why,
         pending=timings.drift_for,
         keep=timings.drift_keep,
         labels=alert_labels(severity=TICKET),
         annotations=alert_annotations(
             name,
             links,
-            f"{MODEL_SHOWN}: {{{{ $labels.{ROLE_LABEL} }}}} {FEATURE_SHOWN} has shifted",
-            f"The distribution of {{{{ $labels.{ROLE_LABEL} }}}} {FEATURE_SHOWN} over the last hour differs from the "
-            f'reference: PSI {{{{ printf "%.3f" $value }}}}, a {grade} shift; chance alone stays below {shown_floor}. '
-            f"It has done so for {duration(timings.drift_for)} at least. Open the dashboard an hour before the alert's "
-            "start, compare the feature's bins with the reference, and ask its source what changed then.",
+            f"{MODEL_SHOWN}: {shown} has shifted",
+            f"The distribution of {shown} differs from the reference: a {grade} shift, PSI"
+            f"{measured(hour, ' VALUE (last hour)')}{measured(day, ' VALUE (last day)')}{chance}."
+            f"{moved}{rows}{weight} {first}",
             about=FEATURE_LABELS,
         ),
     )

@@ -57,7 +57,7 @@ class Timings:
     ticket_for: timedelta = timedelta(minutes=15)
     settle_for: timedelta = timedelta(minutes=30)
     absent: timedelta = timedelta(minutes=10)
-    drift_keep: timedelta = timedelta(minutes=10)
+    drift_keep: timedelta = timedelta(minutes=30)
     keep: timedelta = timedelta(minutes=5)
 
     def __post_init__(self) -> None:
