@@ -1,0 +1,96 @@
+"""The drift tickets, emulated with numpy: what `rules/drift.py` computes, for a month in a moment.
+
+`test_emulation.py` proves on the same counts that Prometheus finds the same.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from traffic import DAY, Counts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["HOUR", "SHIFTED", "TICKET", "episodes", "floor", "fixed", "psi", "ticket"]
+
+HOUR: Final = 60
+WEEK: Final = 7 * DAY
+SHIFTED, TICKET = 3.09, 6.0
+_MIN_ROWS: Final = 100
+_PENDING, _KEEP = 10, 30
+
+
+def window(counts: Counts, minutes: int) -> Counts:
+    """Add up the counts of the last minutes, at each minute."""
+    total = np.cumsum(np.vstack([np.zeros((1, counts.shape[1]), np.int64), counts]), axis=0)
+    first = np.maximum(np.arange(1, len(total)) - minutes, 0)
+    return total[1:] - total[first]
+
+
+def psi(counts: Counts, reference: Counts, minutes: int) -> tuple[NDArray[np.float64], ...]:
+    """Return PSI of the last minutes at each minute (NaN below 100 rows), the rows and the used bins."""
+    live = window(counts, minutes)
+    used = (live + reference) > 0
+    bins, rows = used.sum(axis=1), live.sum(axis=1)
+    p = (live + 0.5) / (rows + 0.5 * bins)[:, None]
+    q = (reference + 0.5) / (reference.sum() + 0.5 * bins)[:, None]
+    value = np.where(used, (p - q) * np.log(p / q), 0.0).sum(axis=1)
+    return np.where(rows >= _MIN_ROWS, value, np.nan), rows, bins
+
+
+def floor(
+    rows: NDArray[np.float64], bins: NDArray[np.float64], reference_rows: float, dispersion: float, quantile: float
+) -> NDArray[np.float64]:
+    """Return the PSI that chance passes with the probability of a normal quantile."""
+    freedom = np.maximum(bins - 1, 1)
+    chance = (1 - 2 / (9 * freedom) + quantile * np.sqrt(2 / (9 * freedom))) ** 3
+    with np.errstate(divide="ignore"):
+        result: NDArray[np.float64] = (1 / rows + 1 / reference_rows) * freedom * chance * dispersion
+    return result
+
+
+def _past(value: NDArray[np.float64], ago: int, half_width: int) -> NDArray[np.float64]:
+    """Return the largest value around a time ago, 0 where there is none."""
+    padded = np.concatenate([np.zeros(2 * half_width), np.nan_to_num(value)])
+    largest = sliding_window_view(padded, 2 * half_width + 1).max(axis=1)
+    past = np.zeros(len(value))
+    past[ago - half_width :] = largest[: len(value) - ago + half_width]
+    return past
+
+
+def ticket(counts: Counts, reference: Counts, dispersion: float, *, quantile: float = TICKET) -> NDArray[np.bool_]:
+    """Tell at which minutes the condition of a drift ticket holds."""
+    m = float(reference.sum())
+    hour, rows, bins = psi(counts, reference, HOUR)
+    with np.errstate(invalid="ignore"):
+        above = hour > floor(rows, bins, m, dispersion, quantile)
+        past = np.maximum(_past(hour, DAY, HOUR), _past(hour, WEEK, HOUR))
+        news = above & (hour > np.where(past > 0, 2 * past, 0.25))
+        day, rows, bins = psi(counts, reference, DAY)
+        above = day > floor(rows, bins, m, dispersion, quantile)
+        past = _past(day, WEEK, 6 * HOUR)
+        whole = np.arange(len(counts)) >= DAY
+        return news | (above & np.where(past > 0, day > 2 * past, whole))
+
+
+def fixed(counts: Counts, reference: Counts, threshold: float) -> NDArray[np.bool_]:
+    """Tell at which minutes PSI over an hour is above a fixed threshold, with 100 rows at least."""
+    with np.errstate(invalid="ignore"):
+        return psi(counts, reference, HOUR)[0] > threshold
+
+
+def episodes(holds: NDArray[np.bool_]) -> list[int]:
+    """Return the minutes at which a condition becomes an alert: after `for`, and apart by more than `keep_firing_for`."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], holds.view(np.int8), [0]]))).reshape(-1, 2)
+    fired: list[int] = []
+    until = -1
+    for begin, end in edges:
+        if begin <= until:
+            until = max(until, end + _KEEP)
+        elif end - begin > _PENDING:
+            fired.append(int(begin) + _PENDING)
+            until = end + _KEEP
+    return fired

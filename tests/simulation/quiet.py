@@ -1,0 +1,54 @@
+"""False tickets in a month without drift: `python tests/simulation/quiet.py`.
+
+All models go through the numpy emulation; those of `--prometheus` also through the shipped rules in promtool, which is
+Prometheus' own engine: each rule at each minute of the month.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Final
+
+import numpy as np
+from emulation import episodes, fixed, ticket
+from through_prometheus import Model, fired
+from traffic import features, live, reference
+
+_ROWS: Final = (50, 500, 5000, 50_000)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=int, default=20, help="with 50 to 50,000 rows a day")
+    parser.add_argument("--features", type=int, default=30)
+    parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--reference-days", type=int, default=60)
+    parser.add_argument("--prometheus", type=int, default=0, metavar="N", help="as many models also through promtool")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    rows_per_day = np.geomspace(50, 50_000, options.models)
+    for label, cluster in (("independent rows", 1), ("clusters of 1 to 50 rows", 50)):
+        sys.stdout.write(f"\n{label}: tickets per model in {options.days} days\n")
+        sys.stdout.write(f"{'rows a day':>12}  {'ours':>6}  {'PSI 0.1':>8}  {'PSI 0.2':>8}  through Prometheus\n")
+        chosen = set(np.linspace(0, options.models - 1, options.prometheus).round().astype(int)) if options.prometheus else set()
+        for number, rows in enumerate(rows_per_day):
+            rng = np.random.default_rng([options.seed, cluster, number])
+            tickets = np.zeros(3, int)
+            model = Model({}, {}, {}, options.days)
+            for i, feature in enumerate(features(options.features, seasonal=1 / 3, cluster=cluster, rng=rng)):
+                base, dispersion = reference(feature, rows, options.reference_days, rng)
+                counts = live(feature, rows, options.days, rng)
+                tickets += [
+                    len(episodes(holds))
+                    for holds in (ticket(counts, base, dispersion), fixed(counts, base, 0.1), fixed(counts, base, 0.2))
+                ]
+                model.add(f"f{i:02d}", counts, base, dispersion)
+            found = ", ".join(f"{name} {n}" for name, n in sorted(fired(model).items())) or "none" if number in chosen else ""
+            sys.stdout.write(f"{rows:12,.0f}  {tickets[0]:6}  {tickets[1]:8}  {tickets[2]:8}  {found}\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
