@@ -28,6 +28,16 @@ __all__ = [
     "BUCKET_RATE",
     "CALLS",
     "CALL_RATE",
+    "CANARY_ERROR_EXCESS",
+    "CANARY_ERROR_NOISE",
+    "DEPLOYMENT",
+    "DEPLOYMENT_BUCKET_RATE",
+    "DEPLOYMENT_CALLS",
+    "DEPLOYMENT_CALL_RATE",
+    "DEPLOYMENT_ERRORS",
+    "DEPLOYMENT_ERROR_RATE",
+    "DEPLOYMENT_MEAN",
+    "DEPLOYMENT_P95",
     "DRIFT_SHARE",
     "ERRORS",
     "ERROR_BUDGET",
@@ -61,9 +71,11 @@ __all__ = [
     "SLOW",
     "SOURCE_DECLARED",
     "SOURCE_LABEL",
+    "STABLE",
     "TRAFFIC",
     "TRAFFIC_PAST_HIGH",
     "TRAFFIC_PAST_LOW",
+    "VARIANT_LABEL",
     "VERSION_LABEL",
     "VIOLATIONS",
     "VIOLATION_EXCESS",
@@ -90,6 +102,7 @@ BurnWindow = Literal["5m", "30m", "1h", "2h", "6h", "1d", "3d"]
 
 MODEL_LABEL: Final = semconv.MODEL_NAME.label
 VERSION_LABEL: Final = semconv.MODEL_VERSION.label
+VARIANT_LABEL: Final = semconv.MODEL_VARIANT.label
 FEATURE_LABEL: Final = semconv.FEATURE_NAME.label
 ROLE_LABEL: Final = semconv.FEATURE_ROLE.label
 BIN_LABEL: Final = semconv.FEATURE_BIN.label
@@ -112,6 +125,7 @@ MODEL: Final = labels(MODEL_LABEL, VERSION_LABEL)
 FEATURE: Final = labels(MODEL, FEATURE_LABEL)
 FEATURE_ROLE: Final = labels(FEATURE, ROLE_LABEL)
 BIN: Final = labels(FEATURE_ROLE, BIN_LABEL)
+DEPLOYMENT: Final = labels(MODEL, VARIANT_LABEL)
 OBJECTIVE: Final = labels(MODEL, OBJECTIVE_LABEL)
 KIND: Final = labels(FEATURE, KIND_LABEL)
 
@@ -154,11 +168,23 @@ def burn_threshold(window: BurnWindow) -> str:
 
 
 # Calls, by model version.
+DEPLOYMENT_CALL_RATE: Final = f"ml_deployment:{_DURATION}_count:rate5m"
+DEPLOYMENT_ERROR_RATE: Final = "ml_deployment:ml_prediction_errors:rate5m"
+DEPLOYMENT_BUCKET_RATE: Final = f"ml_deployment_le:{_DURATION}_bucket:rate5m"
 CALL_RATE: Final = f"ml_model:{_DURATION}_count:rate5m"
 BUCKET_RATE: Final = f"ml_model_le:{_DURATION}_bucket:rate5m"
 CALLS: Final = f"ml_model:{_DURATION}_count:increase1h"
 ROW_RATE: Final = f"ml_model:{_stem(semconv.PREDICTION_ROWS)}:rate5m"
 ROWS: Final = f"ml_model:{_stem(semconv.PREDICTION_ROWS)}:increase1h"
+
+# Canaries against the stable deployment of the same model, by deployment: model, version and variant.
+STABLE: Final = "ml_deployment:ml_prediction_calls:stable"
+DEPLOYMENT_CALLS: Final = "ml_deployment:ml_prediction_calls:increase1h"
+DEPLOYMENT_ERRORS: Final = "ml_deployment:ml_prediction_errors:increase1h"
+DEPLOYMENT_P95: Final = f"ml_deployment:{_DURATION}:p95_1h"
+DEPLOYMENT_MEAN: Final = f"ml_deployment:{_DURATION}:mean1h"
+CANARY_ERROR_EXCESS: Final = "ml_deployment:ml_prediction_errors:canary_excess"
+CANARY_ERROR_NOISE: Final = "ml_deployment:ml_prediction_errors:canary_noise"
 
 # Traffic, by model, over all its versions.
 TRAFFIC: Final = f"ml_model_name:{_DURATION}_count:increase1h"

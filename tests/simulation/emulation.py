@@ -14,7 +14,7 @@ from traffic import DAY, Counts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["HOUR", "SHIFTED", "TICKET", "episodes", "floor", "fixed", "psi", "ticket"]
+__all__ = ["HOUR", "SHIFTED", "TICKET", "episodes", "fixed", "floor", "psi", "ticket"]
 
 HOUR: Final = 60
 WEEK: Final = 7 * DAY
@@ -83,7 +83,7 @@ def fixed(counts: Counts, reference: Counts, threshold: float) -> NDArray[np.boo
 
 
 def episodes(holds: NDArray[np.bool_]) -> list[int]:
-    """Return the minutes at which a condition becomes an alert: after `for`, and apart by more than `keep_firing_for`."""
+    """Return the minutes at which a condition becomes an alert: after `for`, apart by more than `keep_firing_for`."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], holds.view(np.int8), [0]]))).reshape(-1, 2)
     fired: list[int] = []
     until = -1

@@ -32,7 +32,11 @@ def main() -> None:
     for label, cluster in (("independent rows", 1), ("clusters of 1 to 50 rows", 50)):
         sys.stdout.write(f"\n{label}: tickets per model in {options.days} days\n")
         sys.stdout.write(f"{'rows a day':>12}  {'ours':>6}  {'PSI 0.1':>8}  {'PSI 0.2':>8}  through Prometheus\n")
-        chosen = set(np.linspace(0, options.models - 1, options.prometheus).round().astype(int)) if options.prometheus else set()
+        chosen = (
+            set(np.linspace(0, options.models - 1, options.prometheus).round().astype(int))
+            if options.prometheus
+            else set()
+        )
         for number, rows in enumerate(rows_per_day):
             rng = np.random.default_rng([options.seed, cluster, number])
             tickets = np.zeros(3, int)
@@ -45,7 +49,11 @@ def main() -> None:
                     for holds in (ticket(counts, base, dispersion), fixed(counts, base, 0.1), fixed(counts, base, 0.2))
                 ]
                 model.add(f"f{i:02d}", counts, base, dispersion)
-            found = ", ".join(f"{name} {n}" for name, n in sorted(fired(model).items())) or "none" if number in chosen else ""
+            found = (
+                ", ".join(f"{name} {n}" for name, n in sorted(fired(model).items())) or "none"
+                if number in chosen
+                else ""
+            )
             sys.stdout.write(f"{rows:12,.0f}  {tickets[0]:6}  {tickets[1]:8}  {tickets[2]:8}  {found}\n")
             sys.stdout.flush()
 

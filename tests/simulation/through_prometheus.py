@@ -1,4 +1,4 @@
-"""Runs the shipped rules over counts with promtool, which evaluates every rule at every minute in Prometheus' engine."""
+"""Runs the shipped rules over counts with promtool: every rule at every minute, in Prometheus' own engine."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ __all__ = ["Model", "fired"]
 
 _MODEL: Final = f'{semconv.MODEL_NAME.label}="m",{semconv.MODEL_VERSION.label}="1"'
 _GROUPS: Final = frozenset(
-    f"windvane-{name}"
-    for name in ("drift-1h", "drift-1d", "violations", "sources", "alerts-drift", "alerts-health")
+    f"windvane-{name}" for name in ("drift-1h", "drift-1d", "violations", "sources", "alerts-drift", "alerts-health")
 )
 _FIXED: Final = {"FixedPSI01": 0.1, "FixedPSI02": 0.2}
 _SECONDS: Final = 7200
@@ -120,7 +119,8 @@ def fired(model: Model) -> Counter[str]:
         Path(folder, "rules.yml").write_text(to_yaml(groups, "the shipped rules"))
         Path(folder, "fixed.yml").write_text(yaml.safe_dump({"groups": [{"name": "fixed", "rules": fixed}]}))
         # What fired is read from how promtool refuses an expectation that cannot hold.
-        everything = f'count by (alertname, {semconv.FEATURE_NAME.label}) (last_over_time(ALERTS{{alertstate="firing"}}[{model.days}d]))'
+        firing = f'last_over_time(ALERTS{{alertstate="firing"}}[{model.days}d])'
+        everything = f"count by (alertname, {semconv.FEATURE_NAME.label}) ({firing})"
         test = {
             "rule_files": ["rules.yml", "fixed.yml"],
             "evaluation_interval": "1m",

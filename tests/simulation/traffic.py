@@ -83,7 +83,12 @@ def _shares(feature: Feature, minutes: int) -> NDArray[np.float64]:
 
 
 def live(
-    feature: Feature, rows_per_day: float, days: int, rng: np.random.Generator, *, shift: tuple[Shift, float, int] | None = None
+    feature: Feature,
+    rows_per_day: float,
+    days: int,
+    rng: np.random.Generator,
+    *,
+    shift: tuple[Shift, float, int] | None = None,
 ) -> Counts:
     """Count the rows of some days, by minute.
 

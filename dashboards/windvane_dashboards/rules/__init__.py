@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from windvane_dashboards.rules import baseline, budget, drift, health, service, telemetry, volume
+from windvane_dashboards.rules import baseline, budget, canary, drift, health, service, telemetry, volume
 from windvane_dashboards.rules.alerting import Links
 from windvane_dashboards.rules.drift import DEFAULT_METHODS, METHODS
 from windvane_dashboards.rules.model import Alert, Group, Recording, to_yaml
@@ -36,6 +36,7 @@ __all__ = [
 
 _FAMILIES: Final = {
     "service": service,
+    "canary": canary,
     "volume": volume,
     "telemetry": telemetry,
     "baseline": baseline,
@@ -83,6 +84,7 @@ def rule_set(
     return RuleSet(
         recording=(
             *service.recording(timings),
+            *canary.recording(timings),
             *telemetry.recording(timings),
             *volume.recording(timings),
             *baseline.recording(timings),

@@ -13,6 +13,10 @@ from windvane_dashboards.promql import (
     BUCKET_RATE,
     CALL_RATE,
     CALLS,
+    DEPLOYMENT,
+    DEPLOYMENT_BUCKET_RATE,
+    DEPLOYMENT_CALL_RATE,
+    DEPLOYMENT_ERROR_RATE,
     ERROR_BUDGET,
     ERRORS,
     MODEL,
@@ -103,8 +107,11 @@ def recording(timings: Timings) -> tuple[Group, ...]:
     seconds = f"max by ({MODEL}) (last_over_time({semconv.MODEL_LATENCY_OBJECTIVE.prometheus_name}[{short}]))"
     calls = (
         Recording(
-            CALL_RATE, f"sum by ({MODEL}) (rate({name}_count[{rate}]))", "Calls per second, failed ones included."
+            DEPLOYMENT_CALL_RATE,
+            f"sum by ({DEPLOYMENT}) (rate({name}_count[{rate}]))",
+            "Calls per second of each deployment (version and variant), failed ones included.",
         ),
+        Recording(CALL_RATE, f"sum by ({MODEL}) ({DEPLOYMENT_CALL_RATE})", "Calls per second of each version."),
         Recording(CALLS, sum_of_rates(CALL_RATE, timings.short, timings), "Calls in the last hour."),
         Recording(
             ROW_RATE,
@@ -113,17 +120,18 @@ def recording(timings: Timings) -> tuple[Group, ...]:
         ),
         Recording(ROWS, sum_of_rates(ROW_RATE, timings.short, timings), "Predictions in the last hour."),
         Recording(
-            ERRORS.rate,
+            DEPLOYMENT_ERROR_RATE,
             lines(
-                f'sum by ({MODEL}) (rate({name}_count{{{error}!~"|{semconv.CANCELLED}"}}[{rate}]))',
-                f"or 0 * {CALL_RATE}",
+                f'sum by ({DEPLOYMENT}) (rate({name}_count{{{error}!~"|{semconv.CANCELLED}"}}[{rate}]))',
+                f"or 0 * {DEPLOYMENT_CALL_RATE}",
             ),
             "Failed calls per second, without those that were cancelled; 0 where no call has failed yet.",
         ),
+        Recording(ERRORS.rate, f"sum by ({MODEL}) ({DEPLOYMENT_ERROR_RATE})", "The same of each version."),
         Recording(
-            BUCKET_RATE,
+            DEPLOYMENT_BUCKET_RATE,
             lines(
-                f"sum by ({MODEL}, le) (",
+                f"sum by ({DEPLOYMENT}, le) (",
                 "  label_replace(",
                 f'    rate({name}_bucket{{{error}=""}}[{rate}]),',
                 '    "le", "$1", "le", "([0-9]+)\\\\.0"',
@@ -133,6 +141,7 @@ def recording(timings: Timings) -> tuple[Group, ...]:
             "Successful calls per second that took at most le seconds. A whole bound is 1 through remote write and "
             "1.0 where Prometheus 3 scrapes: 1 here.",
         ),
+        Recording(BUCKET_RATE, f"sum by ({MODEL}, le) ({DEPLOYMENT_BUCKET_RATE})", "The same of each version."),
         Recording(
             SLOW.rate,
             lines(

@@ -1,0 +1,293 @@
+"""What the rules cost in a real Prometheus: `python tests/benchmarks/rules_cost.py --models 25 50 100`.
+
+A fleet of models with 100 features of 12 bins, each served by 2 pods, is written by remote write: first a day of what
+the rules record of its traffic, so that every window is full, then its raw series every minute, while Prometheus
+evaluates the committed rules by its own clock. Told are the seconds each group takes for an evaluation, the CPU time of
+the whole process, its resident memory and its series.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import struct
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import yaml
+
+from windvane import semconv
+from windvane.declaration import DURATION_BOUNDS
+from windvane_dashboards import promql
+from windvane_dashboards.rules import render, rule_set
+from windvane_processors import stack
+from windvane_processors.stack import Child, answers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+FEATURES: Final = 100
+BINS: Final = 12
+PODS: Final = 2
+_MINUTE: Final = 60_000
+_HISTORY: Final = 24 * 60
+_BATCH: Final = 20_000
+_LITERAL: Final = 65_536
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def _field(number: int, value: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _varint(len(value)) + value
+
+
+class _Batch:
+    """Series whose labels are encoded once; each writing sets one sample of each."""
+
+    def __init__(self, series: list[Mapping[str, str]]) -> None:
+        message = bytearray()
+        ends = []
+        for labels in series:
+            text = b"".join(
+                _field(1, _field(1, name.encode()) + _field(2, value.encode()))
+                for name, value in sorted(labels.items())
+            )
+            sample = _field(2, b"\x09" + bytes(8) + b"\x10" + bytes(6))
+            message += _field(1, text + sample)
+            ends.append(len(message))
+        # The sample stands last: 8 bytes of the value, a tag, and 6 of the time, as it is from 1987 on.
+        self._message = np.frombuffer(message, np.uint8).copy()
+        at = np.array(ends)
+        self._value = at[:, None] - 15 + np.arange(8)
+        self._time = at[:, None] - 6 + np.arange(6)
+
+    def encode(self, milliseconds: int, values: NDArray[np.float64]) -> bytes:
+        """Return the request's body: snappy's block format, not compressed."""
+        self._message[self._value] = values.astype("<f8").view(np.uint8).reshape(-1, 8)
+        self._message[self._time] = np.frombuffer(_varint(milliseconds), np.uint8)
+        message = self._message.tobytes()
+        out = bytearray(_varint(len(message)))
+        for begin in range(0, len(message), _LITERAL):
+            literal = message[begin : begin + _LITERAL]
+            out += b"\xf4" + struct.pack("<H", len(literal) - 1) + literal
+        return bytes(out)
+
+
+class _Series:
+    """Many series, written together."""
+
+    def __init__(self, address: str, series: list[Mapping[str, str]]) -> None:
+        self._address = address
+        self._batches = [_Batch(series[i : i + _BATCH]) for i in range(0, len(series), _BATCH)]
+        self.number = len(series)
+
+    def write(self, milliseconds: int, values: NDArray[np.float64]) -> None:
+        for i, batch in enumerate(self._batches):
+            body = batch.encode(milliseconds, values[i * _BATCH : (i + 1) * _BATCH])
+            headers = {
+                "content-type": "application/x-protobuf",
+                "content-encoding": "snappy",
+                "x-prometheus-remote-write-version": "0.1.0",
+            }
+            request = urllib.request.Request(f"http://{self._address}/api/v1/write", body, headers)
+            with urllib.request.urlopen(request, timeout=60):  # noqa: S310 - loopback
+                pass
+
+
+def _models(number: int) -> Iterator[dict[str, str]]:
+    for i in range(number):
+        yield {semconv.MODEL_NAME.label: f"model-{i:03d}", semconv.MODEL_VERSION.label: "1"}
+
+
+def _features(number: int) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+    for model in _models(number):
+        for i in range(FEATURES):
+            named = {**model, semconv.FEATURE_NAME.label: f"feature-{i:03d}"}
+            yield named, {**named, semconv.FEATURE_ROLE.label: "output" if i == 0 else "input"}
+
+
+_BOUNDS: Final = (*(f"{bound:g}" for bound in DURATION_BOUNDS), "+Inf")
+_OBJECTIVES: Final = ("availability", "latency", "drift")
+_LABELS: Final = (*(f"{i:02d}" for i in range(BINS - 2)), semconv.BIN_NULL, semconv.BIN_OTHER)
+
+
+def _bins(number: int) -> list[Mapping[str, str]]:
+    return [{**feature, semconv.FEATURE_BIN.label: label} for _, feature in _features(number) for label in _LABELS]
+
+
+def _called(name: str, series: list[Mapping[str, str]], *, pods: int = 0) -> list[Mapping[str, str]]:
+    if not pods:
+        return [{"__name__": name, **labels} for labels in series]
+    return [{"__name__": name, **labels, "instance": f"pod-{pod}"} for pod in range(pods) for labels in series]
+
+
+class _Fleet:
+    """The raw series of all models, and the history that the rules would have recorded."""
+
+    def __init__(self, address: str, models: int) -> None:
+        rng = np.random.default_rng(1)
+        self._rng = rng
+        bins = _bins(models)
+        named: list[Mapping[str, str]] = [name for name, _ in _features(models)]
+        kinds = [{**name, semconv.VIOLATION_KIND.label: kind} for name in named for kind in semconv.VALUE_VIOLATIONS]
+        of_models: list[Mapping[str, str]] = list(_models(models))
+        bounds = [{**model, "le": bound} for model in of_models for bound in _BOUNDS]
+        self._counters = _Series(
+            address,
+            [
+                *_called(semconv.FEATURE_OBSERVATIONS.prometheus_name, bins, pods=PODS),
+                *_called(semconv.FEATURE_VIOLATIONS.prometheus_name, kinds, pods=PODS),
+                *_called(f"{semconv.PREDICTION_DURATION.prometheus_name}_bucket", bounds, pods=PODS),
+                *_called(f"{semconv.PREDICTION_DURATION.prometheus_name}_count", of_models, pods=PODS),
+                *_called(semconv.PREDICTION_ROWS.prometheus_name, of_models, pods=PODS),
+                *_called(
+                    semconv.RECORDS_DROPPED.prometheus_name,
+                    [{**model, semconv.DROP_REASON.label: "queue_full"} for model in of_models],
+                    pods=PODS,
+                ),
+            ],
+        )
+        info = [{**model, semconv.TEAM.label: "team", semconv.SEVERITY.label: "page"} for model in of_models]
+        objectives = [{**model, semconv.OBJECTIVE.label: name} for model in of_models for name in _OBJECTIVES]
+        gauges = [
+            (_called(semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name, bins, pods=PODS), 5000.0),
+            (_called(semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name, kinds, pods=PODS), 0.0),
+            (_called(semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name, named, pods=PODS), 1.0),
+            (_called(semconv.FEATURE_IMPORTANCE.prometheus_name, named, pods=PODS), 1 / FEATURES),
+            (_called(semconv.MODEL_INFO.prometheus_name, info, pods=PODS), 1.0),
+            (_called(semconv.MODEL_OBJECTIVE.prometheus_name, objectives, pods=PODS), 0.99),
+            (_called(semconv.MODEL_LATENCY_OBJECTIVE.prometheus_name, of_models, pods=PODS), 0.25),
+        ]
+        self._gauges = _Series(address, [labels for series, _ in gauges for labels in series])
+        self._gauge_values = np.concatenate([np.full(len(series), value) for series, value in gauges])
+        self._totals = rng.integers(0, 1000, self._counters.number).astype(float)
+        self._recorded = _Series(
+            address,
+            [
+                *_called(promql.OBSERVATION_RATE, bins),
+                *_called(promql.VIOLATION_RATE, kinds),
+                *_called(promql.FEATURE_RATE, named),
+                *_called(promql.CALL_RATE, of_models),
+            ],
+        )
+        self.series = self._counters.number + self._gauges.number
+        self.observed = PODS * len(bins)
+
+    def history(self, end: int) -> None:
+        """Write what the rules would have recorded of the day until then."""
+        for minute in range(_HISTORY, 0, -1):
+            self._recorded.write(end - minute * _MINUTE, self._rng.poisson(40, self._recorded.number) / 60)
+            if minute % 60 == 0:
+                sys.stderr.write(f"\r{minute // 60} hours of history left ")
+        sys.stderr.write("\n")
+
+    def minute(self, milliseconds: int) -> None:
+        """Write one export of every pod."""
+        self._totals += self._rng.poisson(20, self._counters.number)
+        self._counters.write(milliseconds, self._totals)
+        self._gauges.write(milliseconds, self._gauge_values)
+
+
+def _metrics(address: str) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
+
+
+def measure(models: int, minutes: int, folder: Path) -> dict[str, object]:
+    """Run Prometheus with the rules over a fleet; return what it cost."""
+    program = stack.ensure(["prometheus"])["prometheus"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    configuration = folder / "prometheus.yml"
+    configuration.write_text("global: {evaluation_interval: 1m}\n")
+    child = Child(
+        "prometheus",
+        [
+            program,
+            f"--config.file={configuration}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            "--storage.tsdb.min-block-duration=3d",
+            "--storage.tsdb.max-block-duration=3d",
+            f"--web.listen-address={address}",
+            "--web.enable-remote-write-receiver",
+            "--web.enable-lifecycle",
+            "--log.level=warn",
+        ],
+        folder / "prometheus.log",
+    )
+    child.start(lambda: answers(f"http://{address}/-/ready"))
+    try:
+        fleet = _Fleet(address, models)
+        now = int(time.time() * 1000)
+        fleet.history(now - 7 * _MINUTE)
+        for ago in range(6, -1, -1):
+            fleet.minute(now - ago * _MINUTE)
+        for name, text in render().items():
+            (folder / name).write_text(text)
+        configuration.write_text(
+            yaml.safe_dump({"global": {"evaluation_interval": "1m"}, "rule_files": ["windvane-*.yml"]})
+        )
+        urllib.request.urlopen(urllib.request.Request(f"http://{address}/-/reload", method="POST"), timeout=60).close()
+        took: dict[str, list[float]] = defaultdict(list)
+        cpu: list[float] = []
+        before = _metrics(address)["process_cpu_seconds_total"]
+        for minute in range(minutes):
+            begin = time.monotonic()
+            fleet.minute(int(time.time() * 1000))
+            sys.stderr.write(f"\rminute {minute + 1} of {minutes} ")
+            time.sleep(max(0.0, 60 - (time.monotonic() - begin)))
+            found = _metrics(address)
+            cpu.append(found["process_cpu_seconds_total"] - before)
+            before = found["process_cpu_seconds_total"]
+            if minute < 2:  # the first round makes the new series
+                continue
+            for key, value in found.items():
+                if key.startswith("prometheus_rule_group_last_duration_seconds{"):
+                    took[key.split(";")[-1].rstrip('"}')].append(value)
+        sys.stderr.write("\n")
+        intervals = {g.name: g.interval.total_seconds() for g in (*rule_set().recording, *rule_set().alerts)}
+        groups = {name: float(np.median(values)) for name, values in took.items()}
+        return {
+            "models": models,
+            "observed series": fleet.observed,
+            "raw series": fleet.series,
+            "groups": groups,
+            "seconds per minute": sum(value * 60 / intervals[name] for name, value in groups.items()),
+            "CPU seconds per minute": float(np.median(cpu[2:])),
+            "resident GiB": found["process_resident_memory_bytes"] / 2**30,
+            "series": found["prometheus_tsdb_head_series"],
+        }
+    finally:
+        child.stop()
+
+
+def main() -> None:
+    """Print one JSON object a size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", type=int, nargs="+", default=[25, 50, 100])
+    parser.add_argument("--minutes", type=int, default=7, help="of evaluations; the first two are not counted")
+    options = parser.parse_args()
+    for models in options.models:
+        with tempfile.TemporaryDirectory(prefix="windvane-rules-cost-", ignore_cleanup_errors=True) as folder:
+            sys.stdout.write(json.dumps(measure(models, options.minutes, Path(folder)), indent=1) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
