@@ -38,6 +38,7 @@ __all__ = [
     "DEPLOYMENT_ERROR_RATE",
     "DEPLOYMENT_MEAN",
     "DEPLOYMENT_P95",
+    "DISPERSION",
     "DRIFT_SHARE",
     "ERRORS",
     "ERROR_BUDGET",
@@ -234,6 +235,7 @@ SLOW: Final = BadCalls("slow", "latency")
 OBSERVATION_RATE: Final = f"ml_model_feature_bin:{_OBSERVATIONS}:rate5m"
 FEATURE_RATE: Final = f"ml_model_feature:{_OBSERVATIONS}:rate5m"
 REFERENCE: Final = f"ml_model_feature_bin:{_REFERENCE}:max"
+DISPERSION: Final = f"ml_model_feature:{_stem(semconv.FEATURE_REFERENCE_DISPERSION)}:max"
 REFERENCE_ROWS: Final = f"ml_model_feature:{_REFERENCE}:sum"
 VIOLATION_RATE: Final = f"ml_model_feature_kind:{_VIOLATIONS}:rate5m"
 REFERENCE_VIOLATION_RATIO: Final = f"ml_model_feature_kind:{_REFERENCE_VIOLATIONS}:ratio"
@@ -271,13 +273,13 @@ class DriftSeries:
 
     @property
     def reference(self) -> str:
-        """Reference rows in each bin that either side has."""
+        """Reference rows in each bin: of the baseline, or of the same window a week before."""
         return f"ml_model_feature_bin:{_REFERENCE}:{self.window}"
 
     @property
-    def pooled(self) -> str:
-        """Rows of both sides, only bins that are not empty on both."""
-        return f"ml_model_feature_bin:{_OBSERVATIONS}_pooled:{self.window}"
+    def reference_total(self) -> str:
+        """Reference rows of the feature; only features that have some."""
+        return f"ml_model_feature:{_REFERENCE}:{self.window}"
 
     @property
     def used_bins(self) -> str:
@@ -286,12 +288,12 @@ class DriftSeries:
 
     @property
     def live_share(self) -> str:
-        """Smoothed share of each used bin in the live window."""
+        """Smoothed share of each used bin in the live window; where a statistic asks for it."""
         return f"ml_model_feature_bin:ml_feature_live_share:{self.window}"
 
     @property
     def reference_share(self) -> str:
-        """Smoothed share of each used bin in the reference."""
+        """Smoothed share of each used bin in the reference; where a statistic asks for it."""
         return f"ml_model_feature_bin:ml_feature_reference_share:{self.window}"
 
     def statistic(self, method: str) -> str:

@@ -12,6 +12,7 @@ from windvane import semconv
 from windvane_dashboards.promql import (
     BIN,
     BIN_LABEL,
+    DISPERSION,
     FEATURE,
     FEATURE_ROLE,
     OBSERVATION_RATE,
@@ -82,31 +83,34 @@ def recording(timings: Timings, methods: Collection[str]) -> tuple[Group, ...]:
         timings: windows and interval.
         methods: of `semconv.DRIFT_METHOD.values`; PSI is always among the output, as alerts need it.
     """
-    inputs = (
-        Recording(
-            OBSERVATION_RATE,
-            lines(
-                f"sum by ({BIN}) (",
-                f"  rate({semconv.FEATURE_OBSERVATIONS.prometheus_name}[{duration(timings.rate)}])",
-                ")",
-            ),
-            "Rows per second in each bin, over all replicas. Raw counters are read only here; longer windows "
-            "add up this rate, which costs a third of increase() over them.",
+    rate = Recording(
+        OBSERVATION_RATE,
+        lines(
+            f"sum by ({BIN}) (",
+            f"  rate({semconv.FEATURE_OBSERVATIONS.prometheus_name}[{duration(timings.rate)}])",
+            ")",
         ),
+        "Rows per second in each bin, over all replicas. Raw counters are read only here; longer windows "
+        "add up this rate, which costs a third of increase() over them.",
+    )
+    references = (
         Recording(
             REFERENCE,
-            lines(
-                f"max by ({BIN}) (",
-                f"  last_over_time({semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name}"
-                f"[{duration(timings.short)}])",
-                ")",
-            ),
+            f"max by ({BIN}) ({semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name})",
             "Reference rows in each bin: the same gauge on every replica, hence max and never sum.",
         ),
+        Recording(REFERENCE_ROWS, f"sum by ({FEATURE}) ({REFERENCE}) > 0", "Values of the feature in the reference."),
+        Recording(
+            DISPERSION,
+            f"max by ({FEATURE}) ({semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name})",
+            "How many times more the reference's blocks differ than chance explains.",
+        ),
     )
+    hour, day = _window("1h", timings.short, timings, methods), _window("1d", timings.long, timings, methods)
     return (
-        Group("windvane-drift-1h", timings.interval, (*inputs, *_window("1h", timings.short, timings, methods))),
-        Group("windvane-drift-1d", timings.interval, _window("1d", timings.long, timings, methods)),
+        Group("windvane-reference", timings.slow_interval, references),
+        Group("windvane-drift-1h", timings.interval, (rate, *hour)),
+        Group("windvane-drift-1d", timings.slow_interval, day),
     )
 
 
@@ -120,13 +124,13 @@ def _window(name: Window, span: timedelta, timings: Timings, methods: Collection
     }
     return (
         *_counts(series, span, timings),
-        *_shares(series),
         *(rule for method in METHODS if method == "psi" or method in methods for rule in statistics[method](series)),
         *_verdict(series, timings),
     )
 
 
 def _counts(series: DriftSeries, span: timedelta, timings: Timings) -> tuple[Recording, ...]:
+    week = f"{series.live} offset {duration(timings.week)}"
     return (
         Recording(
             series.live,
@@ -137,42 +141,36 @@ def _counts(series: DriftSeries, span: timedelta, timings: Timings) -> tuple[Rec
             f"Rows of the last {series.window} in each bin; bins that only the reference has count 0.",
         ),
         Recording(
-            series.live_total,
-            f"sum by ({FEATURE_ROLE}) ({series.live})",
-            f"Rows of the last {series.window}.",
-        ),
-        Recording(
             series.reference,
             lines(
                 REFERENCE,
-                "or 0 * (",
-                f"  {series.live}",
-                f"  and on ({FEATURE_ROLE}) {REFERENCE}",
-                ")",
-                f"or ({series.live} offset {duration(timings.week)} unless on ({FEATURE_ROLE}) {REFERENCE})",
+                f"or ({week} unless on ({FEATURE_ROLE}) {REFERENCE})",
+                f"or 0 * {series.live}",
             ),
             "Reference rows in each bin; bins that only the live window has count 0. Without a baseline, the rows of "
             "the same window one week before.",
         ),
         Recording(
-            series.pooled,
-            lines(series.live, f"+ {series.reference}", "> 0"),
-            "The used bins. One that is empty on both sides must not be smoothed: it would make PSI grow "
-            "with every bin nobody uses.",
+            series.live_total,
+            f"sum by ({FEATURE_ROLE}) ({series.live})",
+            f"Rows of the last {series.window}.",
         ),
-        Recording(series.used_bins, f"count by ({FEATURE_ROLE}) ({series.pooled})", "How many bins are used."),
+        Recording(
+            series.reference_total,
+            f"sum by ({FEATURE_ROLE}) ({series.reference}) > 0",
+            "Reference rows; features without any have no drift.",
+        ),
+        Recording(
+            series.used_bins,
+            f"count by ({FEATURE_ROLE}) ({series.live} + {series.reference} > 0)",
+            "How many bins are used. One that is empty on both sides is not: smoothed, it would make PSI grow with "
+            "every bin nobody uses.",
+        ),
     )
 
 
-def _shares(series: DriftSeries) -> tuple[Recording, ...]:
-    def share(of: str) -> str:
-        used = nested(lines(f"{of} + {_SMOOTHING:g}", f"and {series.pooled}"))
-        return lines(used, f"/ on ({FEATURE_ROLE}) group_left ()", f"sum by ({FEATURE_ROLE})", used)
-
-    return (
-        Recording(series.live_share, share(series.live), "Smoothed share of each used bin in the live window."),
-        Recording(series.reference_share, share(series.reference), "Smoothed share of each used bin in the reference."),
-    )
+def _smoothed_total(series: DriftSeries, of: str) -> str:
+    return f"({of} + {_SMOOTHING:g} * {series.used_bins})"
 
 
 def _enough(series: DriftSeries) -> str:
@@ -180,25 +178,61 @@ def _enough(series: DriftSeries) -> str:
 
 
 def _psi(series: DriftSeries) -> tuple[Recording, ...]:
-    p, q = series.live_share, series.reference_share
+    live, reference = (f"({of} + {_SMOOTHING:g})" for of in (series.live, series.reference))
     return (
         Recording(
             series.statistic("psi"),
             lines(
                 f"sum by ({FEATURE_ROLE}) (",
-                f"  ({p} - {q})",
-                f"  * ln({p} / {q})",
-                ")",
+                f"  {live} * ln({live} / {reference})",
+                f") / {_smoothed_total(series, series.live_total)}",
+                f"- sum by ({FEATURE_ROLE}) (",
+                f"  {reference} * ln({live} / {reference})",
+                f") / {_smoothed_total(series, series.reference_total)}",
                 _enough(series),
             ),
-            "Population stability index: the sum of (p - q) ln(p / q).",
+            "Population stability index: the sum of (p - q) ln(p / q) over the smoothed shares. As both sum to 1, the "
+            "totals in the logarithm cancel out; and a bin that is empty on both sides adds ln(1) = 0.",
+        ),
+    )
+
+
+def _hellinger(series: DriftSeries) -> tuple[Recording, ...]:
+    live, reference = (f"({of} + {_SMOOTHING:g})" for of in (series.live, series.reference))
+    totals = " * ".join(_smoothed_total(series, of) for of in (series.live_total, series.reference_total))
+    return (
+        Recording(
+            series.statistic("hellinger"),
+            lines(
+                "sqrt(clamp_min(",
+                "  1 - (",
+                f"    sum by ({FEATURE_ROLE}) (sqrt({live} * {reference}))",
+                f"    - {_SMOOTHING:g} * (count by ({FEATURE_ROLE}) ({series.live}) - {series.used_bins})",
+                f"  ) / sqrt({totals}),",
+                "  0",
+                "))",
+                _enough(series),
+            ),
+            "Hellinger distance of the smoothed shares, 0 to 1; bins that are empty on both sides are taken off "
+            "again, and rounding may leave a hair below zero under the root.",
         ),
     )
 
 
 def _js_divergence(series: DriftSeries) -> tuple[Recording, ...]:
+    def share(of: str, total: str) -> str:
+        return lines(
+            f"({of} + {_SMOOTHING:g})",
+            f"/ on ({FEATURE_ROLE}) group_left () {_smoothed_total(series, total)}",
+            f"and ({series.live} + {series.reference} > 0)",
+        )
+
     p, q = series.live_share, series.reference_share
     return (
+        Recording(p, share(series.live, series.live_total), "Smoothed share of each used bin in the live window."),
+        Recording(
+            q, share(series.reference, series.reference_total), "Smoothed share of each used bin in the reference."
+        ),
         Recording(
             series.statistic("js_divergence"),
             lines(
@@ -209,25 +243,6 @@ def _js_divergence(series: DriftSeries) -> tuple[Recording, ...]:
                 _enough(series),
             ),
             "Jensen-Shannon divergence in bits, 0 to 1.",
-        ),
-    )
-
-
-def _hellinger(series: DriftSeries) -> tuple[Recording, ...]:
-    p, q = series.live_share, series.reference_share
-    return (
-        Recording(
-            series.statistic("hellinger"),
-            lines(
-                "sqrt(clamp_min(",
-                f"  1 - sum by ({FEATURE_ROLE}) (",
-                f"    sqrt({p} * {q})",
-                "  ),",
-                "  0",
-                "))",
-                _enough(series),
-            ),
-            "Hellinger distance, 0 to 1; rounding may leave a hair below zero under the root.",
         ),
     )
 
@@ -268,16 +283,14 @@ def _ks(series: DriftSeries) -> tuple[Recording, ...]:
 
 
 def _verdict(series: DriftSeries, timings: Timings) -> tuple[Recording, ...]:
-    short = duration(timings.short)
     freedom = f"clamp_min({series.used_bins} - 1, 1)"
-    dispersion = f"max by ({FEATURE}) (last_over_time({semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name}[{short}]))"
 
     def floor(quantile: float) -> str:
         return lines(
             "(",
             "  (",
             f"    1 / ({series.live_total} >= {MIN_ROWS})",
-            f"    + 1 / sum by ({FEATURE_ROLE}) ({series.reference})",
+            f"    + 1 / {series.reference_total}",
             "  )",
             f"  * {freedom}",
             "  * (",
@@ -287,12 +300,11 @@ def _verdict(series: DriftSeries, timings: Timings) -> tuple[Recording, ...]:
             ")",
             f"* on ({FEATURE}) group_left ()",
             "(",
-            f"  {dispersion}",
+            f"  {DISPERSION}",
             f"  or 0 * sum by ({FEATURE}) ({series.live_total}) + 1",
             ")",
         )
 
-    day, week = (_at(series, ago, timings) for ago in (timings.long, timings.week))
     return (
         Recording(
             series.noise_floor,
@@ -307,13 +319,7 @@ def _verdict(series: DriftSeries, timings: Timings) -> tuple[Recording, ...]:
             "The same at the quantile of six standard deviations: a feature is looked at 40,000 times a month, and "
             "none of these looks may raise a ticket by chance.",
         ),
-        Recording(
-            series.past,
-            lines(f"{day} >= {week}", f"or {week}", f"or {day}") if series.window == "1h" else week,
-            "PSI at this time of the day or the week before, whichever is more."
-            if series.window == "1h"
-            else "PSI at this time of the week before.",
-        ),
+        _past(series, timings),
         Recording(
             series.shifted,
             lines(series.statistic("psi"), f"> bool {series.noise_floor}"),
@@ -359,6 +365,18 @@ def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
     )
 
 
+def _past(series: DriftSeries, timings: Timings) -> Recording:
+    week = _at(series, timings.week, timings)
+    if series.window == "1d":
+        return Recording(series.past, week, "PSI at this time of the week before.")
+    day = _at(series, timings.long, timings)
+    return Recording(
+        series.past,
+        lines(f"{day} >= {week}", f"or {week}", f"or {day}"),
+        "PSI at this time of the day or the week before, whichever is more.",
+    )
+
+
 def _at(series: DriftSeries, ago: timedelta, timings: Timings) -> str:
     """Return the largest PSI around a time ago: an hour to either side for the hour, six for the day."""
     width = {"1h": timings.two_hours, "1d": 2 * timings.six_hours}[series.window]
@@ -397,8 +415,12 @@ def _drift(timings: Timings, links: Links, name: str, role: str, *, why: str, fi
     chance = queried(
         f"{hour.noise_floor}{{MATCHERS}}", matched, 'printf "%.3f"', sentence="; by chance an hour's stays below VALUE"
     )
+    shares = " - ".join(
+        f"{bins}{{MATCHERS}} / on ({FEATURE_ROLE}) group_left () {total}"
+        for bins, total in ((hour.live, hour.live_total), (hour.reference, hour.reference_total))
+    )
     moved = queried(
-        f"0.5 * sum(abs({hour.live_share}{{MATCHERS}} - {hour.reference_share}{{MATCHERS}}))",
+        f"0.5 * sum(abs({shares}))",
         matched,
         "humanizePercentage",
         sentence=" VALUE of the predictions fall elsewhere than in the reference",

@@ -9,6 +9,7 @@ from windvane_dashboards.promql import (
     AGE_LIMIT,
     AGE_MEDIAN,
     AGE_RATE,
+    DISPERSION,
     FEATURE,
     FEATURE_LABEL,
     FEATURE_OWNER,
@@ -19,7 +20,6 @@ from windvane_dashboards.promql import (
     MODEL,
     OBSERVATION_RATE,
     OWNER_REPORTING,
-    REFERENCE,
     REFERENCE_ROWS,
     REFERENCE_VIOLATION_RATIO,
     SOURCE_DECLARED,
@@ -77,15 +77,25 @@ _TEAM, _SEVERITY, _RUNBOOK = semconv.TEAM.label, semconv.SEVERITY.label, semconv
 
 def recording(timings: Timings) -> tuple[Group, ...]:
     """Return the rules for values that the baseline does not allow, for ages, and for the owners of sources."""
+    reference = Recording(
+        REFERENCE_VIOLATION_RATIO,
+        lines(
+            f"max by ({KIND}) ({semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name})",
+            f"/ on ({FEATURE}) group_left () {REFERENCE_ROWS}",
+            f"or 0 * {VIOLATION_RATE}",
+        ),
+        "The reference's own share of each kind; 0 where it names none.",
+    )
     return (
         Group("windvane-violations", timings.interval, _violations(timings)),
+        Group("windvane-reference-violations", timings.slow_interval, (reference,)),
         Group("windvane-ages", timings.interval, _ages(timings)),
         Group("windvane-sources", timings.interval, _sources(timings)),
     )
 
 
 def _violations(timings: Timings) -> tuple[Recording, ...]:
-    rate, short = duration(timings.rate), duration(timings.short)
+    rate = duration(timings.rate)
     seconds = f"{timings.rate.total_seconds():g}"
     # An unexpected column is no value of a known feature, so it has no share.
     violations = f'{VIOLATION_RATE}{{{KIND_LABEL}=~"{"|".join(semconv.VALUE_VIOLATIONS)}"}}'
@@ -95,7 +105,6 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
             f"+ ({REFERENCE_VIOLATION_RATIO} * on ({FEATURE}) group_left () {REFERENCE_ROWS})",
         )
     )
-    dispersion = f"max by ({FEATURE}) (last_over_time({semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name}[{short}]))"
 
     def share(number: str, of: str) -> str:
         return lines(number, f"/ on ({FEATURE}) group_left ()", f"({of} >= {MIN_ROWS})")
@@ -115,20 +124,7 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
         Recording(
             FEATURE_ROWS, sum_of_rates(FEATURE_RATE, timings.short, timings), "Values of the feature in the last hour."
         ),
-        Recording(REFERENCE_ROWS, f"sum by ({FEATURE}) ({REFERENCE}) > 0", "Values of the feature in the reference."),
         Recording(VIOLATION_RATIO, share(VIOLATIONS, FEATURE_ROWS), "Share of each kind in the last hour."),
-        Recording(
-            REFERENCE_VIOLATION_RATIO,
-            lines(
-                f"max by ({KIND}) (",
-                f"  last_over_time({semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name}[{short}])",
-                ")",
-                f"/ on ({FEATURE}) group_left ()",
-                REFERENCE_ROWS,
-                f"or 0 * {VIOLATION_RATE}",
-            ),
-            "The reference's own share of each kind; 0 where it names none.",
-        ),
         Recording(
             VIOLATION_EXCESS,
             lines(
@@ -162,7 +158,7 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
                 f"  {_VIOLATION_POOLED} * (1 - {_VIOLATION_POOLED})",
                 f"  * on ({FEATURE}) group_left () (",
                 f"    (1 / ({FEATURE_ROWS} >= {MIN_ROWS}) + on ({FEATURE}) 1 / {REFERENCE_ROWS})",
-                f"    * on ({FEATURE}) ({dispersion} or 0 * {FEATURE_ROWS} + 1)",
+                f"    * on ({FEATURE}) ({DISPERSION} or 0 * {FEATURE_ROWS} + 1)",
                 "  )",
                 ")",
             ),

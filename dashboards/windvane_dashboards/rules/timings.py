@@ -20,6 +20,8 @@ class Timings:
 
     Attributes:
         interval: between two evaluations of a rule.
+        slow_interval: the same for what hardly changes from one to the next: references, and the window of a day. Less
+            than the five minutes for which Prometheus takes a sample for the present.
         rate: window of every rate over raw counters; several times the export interval.
         half_hour: window `30m`, the short one of the slower page on a burning objective.
         short: drift window `1h`, and the long window of the fastest page.
@@ -43,6 +45,7 @@ class Timings:
     """
 
     interval: timedelta = timedelta(minutes=1)
+    slow_interval: timedelta = timedelta(minutes=4)
     rate: timedelta = timedelta(minutes=5)
     half_hour: timedelta = timedelta(minutes=30)
     short: timedelta = timedelta(hours=1)
