@@ -176,6 +176,10 @@ class _Fleet:
         self._gauges = _Series(address, [labels for series, _ in gauges for labels in series])
         self._gauge_values = np.concatenate([np.full(len(series), value) for series, value in gauges])
         self._totals = rng.integers(0, 1000, self._counters.number).astype(float)
+        # A healthy fleet: observations grow, violations do not.
+        self._busy = np.ones(self._counters.number)
+        observed = PODS * len(bins)
+        self._busy[observed : observed + PODS * len(kinds)] = 0
         self._recorded = _Series(
             address,
             [
@@ -198,7 +202,7 @@ class _Fleet:
 
     def minute(self, milliseconds: int) -> None:
         """Write one export of every pod."""
-        self._totals += self._rng.poisson(20, self._counters.number)
+        self._totals += self._rng.poisson(20, self._counters.number) * self._busy
         self._counters.write(milliseconds, self._totals)
         self._gauges.write(milliseconds, self._gauge_values)
 

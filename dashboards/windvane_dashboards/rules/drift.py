@@ -410,10 +410,10 @@ def _drift(timings: Timings, links: Links, name: str, role: str, *, why: str, fi
     )
 
     def measured(series: DriftSeries, sentence: str) -> str:
-        return queried(f"{series.statistic('psi')}{{MATCHERS}}", matched, 'printf "%.3f"', sentence=sentence)
+        return queried(f"{series.statistic('psi')}{{MATCHERS}}", matched, 'printf "%.2f"', sentence=sentence)
 
     chance = queried(
-        f"{hour.noise_floor}{{MATCHERS}}", matched, 'printf "%.3f"', sentence="; by chance an hour's stays below VALUE"
+        f"{hour.noise_floor}{{MATCHERS}}", matched, 'printf "%.2f"', sentence="; by chance an hour's stays below VALUE"
     )
     shares = " - ".join(
         f"{bins}{{MATCHERS}} / on ({FEATURE_ROLE}) group_left () {total}"
