@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from windvane import semconv
 from windvane_dashboards.cli_rules import command
+from windvane_dashboards.promql import OWNER_REPORTING, SOURCE_DECLARED
 from windvane_dashboards.rules import ALERT_NAMES, METHODS, Links, Timings, render
 from windvane_dashboards.rules.model import MAX_RULES_PER_GROUP
 
@@ -63,13 +64,13 @@ def test_every_name_in_an_expression_is_a_metric_a_label_or_recorded(factor: flo
 def test_every_recorded_series_is_read_before_it_is_aggregated_away() -> None:
     """A rule reads what its own group recorded above it, never below, where it would lag by an interval.
 
-    The owner's choice is the exception: it reads its own last value on purpose.
+    The choices of owners and sources are the exception: they read their own last values on purpose.
     """
     for group in _groups(render(methods=METHODS)):
         names = [rule.get("record") for rule in group["rules"]]
         for position, rule in enumerate(group["rules"]):
             used = set(re.findall(r"\b(?:ml|windvane)_[a-z0-9_:]+", rule["expr"]))
-            late = used & set(names[position:]) - {"ml_model:ml_model_info:owner_reporting"}
+            late = used & set(names[position:]) - {OWNER_REPORTING, SOURCE_DECLARED}
             assert not late, f"{names[position]} reads {late}"
 
 
@@ -87,19 +88,15 @@ def test_every_alert_tells_what_to_do_and_whom_it_belongs_to(alert: dict[str, An
     assert "$labels.ml_model_name" in annotations["summary"]
     assert "var-model=" in annotations["dashboard_url"]
     # MLTelemetryAbsent's own series carries the owner; every other alert joins it.
-    assert "group_left (team" in alert["expr"] or "last_seen" in alert["expr"]
+    assert re.search(r"group_left \([^)]*team", alert["expr"]) or "last_seen" in alert["expr"]
 
 
 def test_only_what_pages_takes_the_owners_severity() -> None:
-    """Drift and absent telemetry are tickets whatever the owner declared."""
+    """Drift, traffic and absent telemetry are tickets whatever the owner declared."""
     severities = {alert["alert"]: alert["labels"].get("severity", "the owner's") for alert in _alerts()}
-    assert severities == {
-        "MLFeatureDrift": "ticket",
-        "MLFeatureBroken": "the owner's",
-        "MLModelErrors": "the owner's",
-        "MLModelLatency": "the owner's",
-        "MLTelemetryAbsent": "ticket",
-    }
+    paging = {name for name, severity in severities.items() if severity == "the owner's"}
+    assert paging == {"MLModelErrors", "MLModelLatency", "MLFeatureBroken"}
+    assert {severities[name] for name in severities.keys() - paging} == {"ticket"}
 
 
 def test_each_alert_has_a_runbook_with_every_section_and_no_page_is_left_over() -> None:
@@ -139,7 +136,7 @@ def test_a_faster_clock_scales_every_window_and_wait() -> None:
     """An hour is a minute, and the half interval that is left off stays half an interval."""
     files = render(Timings().faster(60))
     groups = _groups(files)
-    assert {group["interval"] for group in groups} == {"1s"}
+    assert {group["interval"] for group in groups} == {"1s", "4s"}
     assert "[59s500ms]) * 1\n" in files["windvane-recording.yml"]
     waits = {rule["alert"]: rule["for"] for rule in _rules(files) if "alert" in rule}
     assert waits["MLFeatureDrift"] == "10s"
