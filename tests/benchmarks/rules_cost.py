@@ -189,13 +189,16 @@ class _Fleet:
                 *_called(promql.CALL_RATE, of_models),
             ],
         )
+        self._violations = slice(len(bins), len(bins) + len(kinds))
         self.series = self._counters.number + self._gauges.number
         self.observed = PODS * len(bins)
 
     def history(self, end: int) -> None:
         """Write what the rules would have recorded of the day until then."""
         for minute in range(_HISTORY, 0, -1):
-            self._recorded.write(end - minute * _MINUTE, self._rng.poisson(40, self._recorded.number) / 60)
+            rates = self._rng.poisson(40, self._recorded.number) / 60
+            rates[self._violations] = 0
+            self._recorded.write(end - minute * _MINUTE, rates)
             if minute % 60 == 0:
                 sys.stderr.write(f"\r{minute // 60} hours of history left ")
         sys.stderr.write("\n")

@@ -50,7 +50,7 @@ def main() -> None:
                 ]
                 model.add(f"f{i:02d}", counts, base, dispersion)
             found = (
-                ", ".join(f"{name} {n}" for name, n in sorted(fired(model).items())) or "none"
+                ", ".join(f"{name} {len(names)}" for name, names in sorted(fired(model).items())) or "none"
                 if number in chosen
                 else ""
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,7 +27,18 @@ __all__ = ["Model", "fired"]
 
 _MODEL: Final = f'{semconv.MODEL_NAME.label}="m",{semconv.MODEL_VERSION.label}="1"'
 _GROUPS: Final = frozenset(
-    f"windvane-{name}" for name in ("drift-1h", "drift-1d", "violations", "sources", "alerts-drift", "alerts-health")
+    f"windvane-{name}"
+    for name in (
+        "observations",
+        "reference",
+        "drift-1h",
+        "drift-1d",
+        "violations",
+        "violations-1h",
+        "sources",
+        "alerts-drift",
+        "alerts-health",
+    )
 )
 _FIXED: Final = {"FixedPSI01": 0.1, "FixedPSI02": 0.2}
 _SECONDS: Final = 7200
@@ -98,8 +109,8 @@ def _series(model: Model) -> Iterator[dict[str, str]]:
         }
 
 
-def fired(model: Model) -> Counter[str]:
-    """Evaluate the rules over a model's counts; return how many features each alert fired for.
+def fired(model: Model) -> dict[str, set[str]]:
+    """Evaluate the rules over a model's counts; return the features that each alert fired for.
 
     Raises:
         RuntimeError: promtool fails for another reason than that alerts fired.
@@ -150,4 +161,7 @@ def fired(model: Model) -> Counter[str]:
     if got is None:
         msg = f"promtool: {told[-2000:]}"
         raise RuntimeError(msg)
-    return Counter(re.findall(r'alertname="(\w+)"', got[1]))
+    found: dict[str, set[str]] = defaultdict(set)
+    for alert, feature in re.findall(r'alertname="(\w+)", ml_feature_name="(\w+)"', got[1]):
+        found[alert].add(feature)
+    return dict(found)

@@ -108,8 +108,9 @@ def recording(timings: Timings, methods: Collection[str]) -> tuple[Group, ...]:
     )
     hour, day = _window("1h", timings.short, timings, methods), _window("1d", timings.long, timings, methods)
     return (
+        Group("windvane-observations", timings.interval, (rate,)),
         Group("windvane-reference", timings.slow_interval, references),
-        Group("windvane-drift-1h", timings.interval, (rate, *hour)),
+        Group("windvane-drift-1h", timings.slow_interval, hour),
         Group("windvane-drift-1d", timings.slow_interval, day),
     )
 

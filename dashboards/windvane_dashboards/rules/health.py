@@ -88,10 +88,14 @@ def recording(timings: Timings) -> tuple[Group, ...]:
     )
     return (
         Group("windvane-violations", timings.interval, _violations(timings)),
-        Group("windvane-reference-violations", timings.slow_interval, (reference,)),
+        Group("windvane-violations-1h", timings.slow_interval, (reference, *_hourly_violations(timings))),
         Group("windvane-ages", timings.interval, _ages(timings)),
         Group("windvane-sources", timings.interval, _sources(timings)),
     )
+
+
+def _share(number: str, of: str) -> str:
+    return lines(number, f"/ on ({FEATURE}) group_left ()", f"({of} >= {MIN_ROWS})")
 
 
 def _violations(timings: Timings) -> tuple[Recording, ...]:
@@ -99,15 +103,6 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
     seconds = f"{timings.rate.total_seconds():g}"
     # An unexpected column is no value of a known feature, so it has no share.
     violations = f'{VIOLATION_RATE}{{{KIND_LABEL}=~"{"|".join(semconv.VALUE_VIOLATIONS)}"}}'
-    pooled = nested(
-        lines(
-            VIOLATIONS,
-            f"+ ({REFERENCE_VIOLATION_RATIO} * on ({FEATURE}) group_left () {REFERENCE_ROWS})",
-        )
-    )
-
-    def share(number: str, of: str) -> str:
-        return lines(number, f"/ on ({FEATURE}) group_left ()", f"({of} >= {MIN_ROWS})")
 
     return (
         Recording(
@@ -117,22 +112,13 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
         ),
         Recording(FEATURE_RATE, f"sum by ({FEATURE}) ({OBSERVATION_RATE})", "Values of the feature per second."),
         Recording(
-            VIOLATIONS,
-            sum_of_rates(violations, timings.short, timings),
-            "Violations of the last hour that a value can have.",
-        ),
-        Recording(
-            FEATURE_ROWS, sum_of_rates(FEATURE_RATE, timings.short, timings), "Values of the feature in the last hour."
-        ),
-        Recording(VIOLATION_RATIO, share(VIOLATIONS, FEATURE_ROWS), "Share of each kind in the last hour."),
-        Recording(
             VIOLATION_EXCESS,
             lines(
                 nested(
                     lines(
                         nested(
                             lines(
-                                share(f"{violations} * {seconds}", f"{FEATURE_RATE} * {seconds}"),
+                                _share(f"{violations} * {seconds}", f"{FEATURE_RATE} * {seconds}"),
                                 "or",
                                 VIOLATION_RATIO,
                             )
@@ -146,9 +132,30 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
             "1 is all broken. From the last five minutes; where they hold fewer than 100 values, from the last "
             "hour.",
         ),
+    )
+
+
+def _hourly_violations(timings: Timings) -> tuple[Recording, ...]:
+    violations = f'{VIOLATION_RATE}{{{KIND_LABEL}=~"{"|".join(semconv.VALUE_VIOLATIONS)}"}}'
+    pooled = nested(
+        lines(
+            VIOLATIONS,
+            f"+ ({REFERENCE_VIOLATION_RATIO} * on ({FEATURE}) group_left () {REFERENCE_ROWS})",
+        )
+    )
+    return (
+        Recording(
+            VIOLATIONS,
+            sum_of_rates(violations, timings.short, timings),
+            "Violations of the last hour that a value can have.",
+        ),
+        Recording(
+            FEATURE_ROWS, sum_of_rates(FEATURE_RATE, timings.short, timings), "Values of the feature in the last hour."
+        ),
+        Recording(VIOLATION_RATIO, _share(VIOLATIONS, FEATURE_ROWS), "Share of each kind in the last hour."),
         Recording(
             _VIOLATION_POOLED,
-            share(pooled, f"({FEATURE_ROWS} + on ({FEATURE}) {REFERENCE_ROWS})"),
+            _share(pooled, f"({FEATURE_ROWS} + on ({FEATURE}) {REFERENCE_ROWS})"),
             "Share of each kind in the last hour and the reference together.",
         ),
         Recording(

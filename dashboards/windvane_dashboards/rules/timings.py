@@ -20,7 +20,7 @@ class Timings:
 
     Attributes:
         interval: between two evaluations of a rule.
-        slow_interval: the same for what hardly changes from one to the next: references, and the window of a day. Less
+        slow_interval: the same for what hardly changes from one to the next and costs most: references and drift. Less
             than the five minutes for which Prometheus takes a sample for the present.
         rate: window of every rate over raw counters; several times the export interval.
         half_hour: window `30m`, the short one of the slower page on a burning objective.
