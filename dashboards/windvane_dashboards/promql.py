@@ -80,9 +80,9 @@ __all__ = [
     "VERSION_LABEL",
     "VIOLATIONS",
     "VIOLATION_EXCESS",
-    "VIOLATION_NOISE",
     "VIOLATION_RATE",
     "VIOLATION_RATIO",
+    "VIOLATION_SPREAD",
     "BadCalls",
     "BurnWindow",
     "DriftSeries",
@@ -242,7 +242,7 @@ REFERENCE_VIOLATION_RATIO: Final = f"ml_model_feature_kind:{_REFERENCE_VIOLATION
 VIOLATIONS: Final = f"ml_model_feature_kind:{_VIOLATIONS}:increase1h"
 FEATURE_ROWS: Final = "ml_model_feature:ml_feature_values:increase1h"
 VIOLATION_RATIO: Final = f"ml_model_feature_kind:{_VIOLATIONS}:ratio_1h"
-VIOLATION_NOISE: Final = f"ml_model_feature_kind:{_VIOLATIONS}:noise_1h"
+VIOLATION_SPREAD: Final = f"ml_model_feature_kind:{_VIOLATIONS}:spread_1h"
 VIOLATION_EXCESS: Final = f"ml_model_feature_kind:{_VIOLATIONS}:excess"
 
 # Where a feature comes from and who owns that, by feature.

@@ -25,9 +25,9 @@ from windvane_dashboards.promql import (
     SOURCE_DECLARED,
     SOURCE_LABEL,
     VIOLATION_EXCESS,
-    VIOLATION_NOISE,
     VIOLATION_RATE,
     VIOLATION_RATIO,
+    VIOLATION_SPREAD,
     VIOLATIONS,
     duration,
     labels,
@@ -61,8 +61,8 @@ BROKEN: Final = 0.25
 _WORTH_A_TICKET: Final = 0.01
 """Excess share of violating values below which nobody is bothered, however sure it is."""
 
-_NOISE_SIGMAS: Final = 5
-"""Standard errors: counts of rare events have long tails, and a feature is looked at 40,000 times a month."""
+_SIGMAS: Final = 6
+"""Standard errors of the difference of two shares: a feature is looked at 40,000 times a month."""
 
 _MIN_VIOLATIONS: Final = 10
 """Fewer violations in an hour are no ticket, however few rows there were in all."""
@@ -159,18 +159,16 @@ def _hourly_violations(timings: Timings) -> tuple[Recording, ...]:
             "Share of each kind in the last hour and the reference together.",
         ),
         Recording(
-            VIOLATION_NOISE,
+            VIOLATION_SPREAD,
             lines(
-                f"{_NOISE_SIGMAS} * sqrt(",
+                "sqrt(",
                 f"  {_VIOLATION_POOLED} * (1 - {_VIOLATION_POOLED})",
-                f"  * on ({FEATURE}) group_left () (",
-                f"    (1 / ({FEATURE_ROWS} >= {MIN_ROWS}) + on ({FEATURE}) 1 / {REFERENCE_ROWS})",
-                f"    * on ({FEATURE}) ({DISPERSION} or 0 * {FEATURE_ROWS} + 1)",
-                "  )",
+                f"  * on ({FEATURE}) group_left ()",
+                f"  ({DISPERSION} or 0 * {FEATURE_ROWS} + 1)",
                 ")",
             ),
-            "How much the share of an hour differs from the reference's by chance: five standard errors of the "
-            "difference of two proportions, times the reference's own dispersion.",
+            "Standard deviation of one value's violation, widened by the reference's own dispersion where rows come in "
+            "clusters: over the root of the number of rows it is the standard error of a share.",
         ),
     )
 
@@ -252,12 +250,30 @@ def _sources(timings: Timings) -> tuple[Recording, ...]:
     )
 
 
+def _beyond_chance(excess: str, rows: str) -> str:
+    """Return where an excess share is more than chance makes of so many rows and of the reference's."""
+    errors = f"sqrt(1 / {rows} + on ({FEATURE}) 1 / {REFERENCE_ROWS})"
+    return lines(
+        f"({excess})",
+        f"/ on ({FEATURE}) group_left () {errors}",
+        f"> {_SIGMAS} * {VIOLATION_SPREAD}",
+    )
+
+
 def _broken(timings: Timings, links: Links) -> Alert:
     name = "MLFeatureBroken"
+    rows = f"({FEATURE_RATE} * {timings.rate.total_seconds():g} >= {MIN_ROWS} or {FEATURE_ROWS})"
     touched = _touched(f"{VIOLATION_EXCESS}{{MATCHERS}} * on ({FEATURE}) {FEATURE_ROWS}", kind=True)
     return Alert(
         name=name,
-        expr=source_owned(f"{VIOLATION_EXCESS} > {BROKEN}", severity=True),
+        expr=source_owned(
+            lines(
+                nested(_beyond_chance(f"{VIOLATION_EXCESS} > {BROKEN}", rows)),
+                f"* 0 + {VIOLATION_EXCESS}",
+                f"or ({VIOLATION_EXCESS} > {BROKEN} unless on ({FEATURE}) {REFERENCE_ROWS})",
+            ),
+            severity=True,
+        ),
         why="Far more values than in the reference are missing, of a wrong type, out of range or of an unknown "
         "category: the feed is broken, and the model answers with what it was never trained on. Waits as long as a "
         "rate's window, so one bad batch never pages.",
@@ -283,7 +299,7 @@ def _violating(timings: Timings, links: Links) -> Alert:
     excess = f"{VIOLATION_RATIO} - {REFERENCE_VIOLATION_RATIO}"
     expr = lines(
         f"({excess} > {_WORTH_A_TICKET})",
-        f"and ({excess} > {VIOLATION_NOISE})",
+        f"and ({_beyond_chance(f'{excess} > {_WORTH_A_TICKET}', FEATURE_ROWS)})",
         f"and {VIOLATIONS} >= {_MIN_VIOLATIONS}",
         f"unless max_over_time({VIOLATION_EXCESS}[{duration(timings.short)}]) > {BROKEN}",
     )

@@ -1,0 +1,96 @@
+"""The example of inhibition rules, in a real Alertmanager."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from windvane_dashboards.cli_rules.server import Server
+from windvane_dashboards.rules import ALERT_NAMES
+from windvane_processors.stack import Child, answers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.stack
+
+EXAMPLE = Path(__file__).parents[2] / "collector-config" / "alertmanager-inhibition.example.yml"
+
+
+@pytest.fixture
+def alertmanager(stack_binaries: dict[str, Path], tmp_path: Path) -> Iterator[Server]:
+    """An Alertmanager with the example below its own route."""
+    path = tmp_path / "alertmanager.yml"
+    own = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
+    path.write_text(yaml.safe_dump(own | yaml.safe_load(EXAMPLE.read_text())))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    flags = [f"--config.file={path}", f"--storage.path={tmp_path / 'data'}", f"--web.listen-address={address}"]
+    child = Child(
+        "alertmanager", [stack_binaries["alertmanager"], *flags, "--cluster.listen-address="], tmp_path / "log"
+    )
+    child.start(lambda: answers(f"http://{address}/-/ready"))
+    try:
+        yield Server("Alertmanager", f"http://{address}")
+    finally:
+        child.stop()
+
+
+def _alert(name: str, *, model: str = "fares", version: str = "3", feature: str = "") -> dict[str, Any]:
+    labels = {"alertname": name, "ml_model_name": model, "ml_model_version": version, "ml_feature_name": feature}
+    return {"labels": {key: text for key, text in labels.items() if text}}
+
+
+def _inhibited(alertmanager: Server, alerts: list[dict[str, Any]]) -> list[bool]:
+    body, headers = json.dumps(alerts).encode(), {"content-type": "application/json"}
+    alertmanager.request("POST", "/api/v2/alerts", body=body, headers=headers)
+    deadline = time.monotonic() + 10
+    while True:
+        told = json.loads(alertmanager.request("GET", "/api/v2/alerts")[1])
+        status = {json.dumps(one["labels"], sort_keys=True): one["status"] for one in told}
+        if len(status) == len(alerts) and all(one["state"] != "unprocessed" for one in status.values()):
+            return [bool(status[json.dumps(one["labels"], sort_keys=True)]["inhibitedBy"]) for one in alerts]
+        assert time.monotonic() < deadline, told
+        time.sleep(0.05)
+
+
+def test_a_broken_feature_inhibits_its_drift_and_no_others(alertmanager: Server) -> None:
+    """Only that feature's, of that version."""
+    alerts = [
+        _alert("MLFeatureBroken", feature="wind"),
+        _alert("MLFeatureDrift", feature="wind"),
+        _alert("MLFeatureViolations", feature="wind"),
+        _alert("MLOutputDrift", feature="delay"),
+        _alert("MLFeatureDrift", feature="rain"),
+        _alert("MLFeatureDrift", feature="wind", version="4"),
+        _alert("MLModelErrors"),
+    ]
+    assert _inhibited(alertmanager, alerts) == [False, True, True, True, False, False, False]
+
+
+def test_absent_telemetry_inhibits_all_of_its_model_but_itself(alertmanager: Server) -> None:
+    """Each alert there is, in any version; another model's stay."""
+    others = [name for name in ALERT_NAMES if name != "MLTelemetryAbsent"]
+    alerts = [
+        _alert("MLTelemetryAbsent"),
+        *(_alert(name, version="4", feature="wind") for name in others),
+        _alert("MLFeatureDrift", model="routes", feature="wind"),
+    ]
+    assert _inhibited(alertmanager, alerts) == [False, *[True] * len(others), False]
+
+
+def test_what_pages_inhibits_its_tickets(alertmanager: Server) -> None:
+    """Errors those on the error budget, latency those on its own."""
+    alerts = [
+        _alert("MLModelErrors"),
+        _alert("MLErrorBudgetBurn"),
+        _alert("MLCanaryErrors"),
+        _alert("MLLatencyBudgetBurn"),
+    ]
+    assert _inhibited(alertmanager, alerts) == [False, True, True, False]
