@@ -30,6 +30,10 @@ __all__ = [
     "CALL_RATE",
     "CANARY_ERROR_EXCESS",
     "CANARY_ERROR_NOISE",
+    "CANARY_OUTPUT_BINS_USED",
+    "CANARY_OUTPUT_FLOOR",
+    "CANARY_OUTPUT_PSI",
+    "CANARY_OUTPUT_ROWS",
     "DEPLOYMENT",
     "DEPLOYMENT_BUCKET_RATE",
     "DEPLOYMENT_CALLS",
@@ -58,6 +62,7 @@ __all__ = [
     "OBJECTIVE",
     "OBJECTIVE_LABEL",
     "OBSERVATION_RATE",
+    "OUTPUT_BINS",
     "OWNER",
     "OWNER_LABELS",
     "OWNER_LAST_SEEN",
@@ -73,6 +78,9 @@ __all__ = [
     "SOURCE_DECLARED",
     "SOURCE_LABEL",
     "STABLE",
+    "STABLE_OUTPUT_BINS",
+    "STABLE_OUTPUT_ROWS",
+    "STABLE_VERSION",
     "TRAFFIC",
     "TRAFFIC_PAST_HIGH",
     "TRAFFIC_PAST_LOW",
@@ -186,6 +194,14 @@ DEPLOYMENT_P95: Final = f"ml_deployment:{_DURATION}:p95_1h"
 DEPLOYMENT_MEAN: Final = f"ml_deployment:{_DURATION}:mean1h"
 CANARY_ERROR_EXCESS: Final = "ml_deployment:ml_prediction_errors:canary_excess"
 CANARY_ERROR_NOISE: Final = "ml_deployment:ml_prediction_errors:canary_noise"
+STABLE_VERSION: Final = "ml_model:ml_prediction_calls:stable"
+OUTPUT_BINS: Final = "ml_model_output_bin:ml_feature_observations:increase1h"
+STABLE_OUTPUT_BINS: Final = "ml_model_output_bin:ml_feature_observations:stable1h"
+CANARY_OUTPUT_ROWS: Final = "ml_model_output:ml_feature_observations:canary1h"
+STABLE_OUTPUT_ROWS: Final = "ml_model_output:ml_feature_observations:stable1h"
+CANARY_OUTPUT_BINS_USED: Final = "ml_model_output:ml_feature_used_bins:canary1h"
+CANARY_OUTPUT_PSI: Final = "ml_model_output:ml_feature_psi:canary1h"
+CANARY_OUTPUT_FLOOR: Final = "ml_model_output:ml_feature_psi_ticket_floor:canary1h"
 
 # Traffic, by model, over all its versions.
 TRAFFIC: Final = f"ml_model_name:{_DURATION}_count:increase1h"

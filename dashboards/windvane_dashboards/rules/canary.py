@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 from windvane import semconv
 from windvane_dashboards.promql import (
+    BIN,
+    BIN_LABEL,
+    CALL_RATE,
     CANARY_ERROR_EXCESS,
     CANARY_ERROR_NOISE,
+    CANARY_OUTPUT_BINS_USED,
+    CANARY_OUTPUT_FLOOR,
+    CANARY_OUTPUT_PSI,
+    CANARY_OUTPUT_ROWS,
     DEPLOYMENT,
     DEPLOYMENT_BUCKET_RATE,
     DEPLOYMENT_CALL_RATE,
@@ -19,15 +26,28 @@ from windvane_dashboards.promql import (
     DEPLOYMENT_ERRORS,
     DEPLOYMENT_MEAN,
     DEPLOYMENT_P95,
+    DISPERSION,
+    FEATURE,
+    FEATURE_LABEL,
+    MODEL,
     MODEL_LABEL,
+    OUTPUT_BINS,
     OWNER_REPORTING,
+    ROLE_LABEL,
     STABLE,
+    STABLE_OUTPUT_BINS,
+    STABLE_OUTPUT_ROWS,
+    STABLE_VERSION,
     VARIANT_LABEL,
+    DriftSeries,
     duration,
+    labels,
     lines,
     nested,
 )
 from windvane_dashboards.rules.alerting import (
+    FEATURE_LABELS,
+    FEATURE_SHOWN,
     MODEL_LABELS,
     MODEL_SHOWN,
     PERCENT,
@@ -37,6 +57,7 @@ from windvane_dashboards.rules.alerting import (
     owned,
     queried,
 )
+from windvane_dashboards.rules.drift import MODERATE, TICKET_QUANTILE, chance, psi
 from windvane_dashboards.rules.model import Alert, Group, Recording
 from windvane_dashboards.rules.timings import MIN_ROWS, sum_of_rates
 
@@ -61,6 +82,8 @@ percentile is not moved by one call that hung."""
 
 _MIN_CALLS: Final = 200
 """Fewer calls of either say nothing of a 95th percentile."""
+
+_RANGE: Final = semconv.FEATURE_BIN_RANGE.label
 
 _SHOWN: Final = f"{MODEL_SHOWN}{{{{ with $labels.{VARIANT_LABEL} }}}} ({{{{ . }}}}){{{{ end }}}}"
 
@@ -133,11 +156,105 @@ def recording(timings: Timings) -> tuple[Group, ...]:
                 ),
             ),
         ),
+        Group("windvane-canary-output", timings.slow_interval, _outputs(timings)),
+    )
+
+
+def _outputs(timings: Timings) -> tuple[Recording, ...]:
+    """Return the rules that compare what versions answer, where their bins hold the same ranges."""
+    outputs = f'{DriftSeries("1h").live}{{{ROLE_LABEL}="output"}}'
+    reference = f'{semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name}{{{ROLE_LABEL}="output"}}'
+    key = labels(MODEL_LABEL, FEATURE_LABEL, BIN_LABEL, _RANGE)
+    canary = f"({OUTPUT_BINS} and {STABLE_OUTPUT_BINS})"
+    totals = (f"({CANARY_OUTPUT_ROWS} >= {MIN_ROWS})", f"({STABLE_OUTPUT_ROWS} >= {MIN_ROWS})")
+    return (
+        Recording(
+            STABLE_VERSION,
+            lines(
+                f"group by ({MODEL}) (",
+                f"  topk by ({MODEL_LABEL}) (1, {sum_of_rates(CALL_RATE, timings.long, timings)})",
+                ")",
+            ),
+            "The version that answered most calls of the last day.",
+        ),
+        Recording(
+            OUTPUT_BINS,
+            lines(
+                f"{outputs} * on ({BIN}) group_left ({_RANGE}) group by ({BIN}, {_RANGE}) ({reference})",
+                f"or on ({BIN}) {outputs}",
+            ),
+            "Answers of the last hour in each bin, with what the bin holds: bins of two versions compare only where "
+            "that is the same.",
+        ),
+        Recording(
+            STABLE_OUTPUT_BINS,
+            lines(
+                f"0 * ({OUTPUT_BINS} unless on ({MODEL}) {STABLE_VERSION})",
+                f"+ on ({key}) group_left ()",
+                f"({OUTPUT_BINS} and on ({MODEL}) {STABLE_VERSION})",
+            ),
+            "The stable version's answers in the bins of each canary.",
+        ),
+        Recording(
+            CANARY_OUTPUT_ROWS,
+            f"sum by ({FEATURE}) ({canary}) == sum by ({FEATURE}) ({OUTPUT_BINS})",
+            "Answers of the canary, where stable has all of its bins.",
+        ),
+        Recording(STABLE_OUTPUT_ROWS, f"sum by ({FEATURE}) ({STABLE_OUTPUT_BINS})", "Answers of stable beside it."),
+        Recording(
+            CANARY_OUTPUT_BINS_USED,
+            f"count by ({FEATURE}) ({OUTPUT_BINS} + {STABLE_OUTPUT_BINS} > 0)",
+            "How many bins either has answers in.",
+        ),
+        Recording(
+            CANARY_OUTPUT_PSI,
+            psi(FEATURE, (OUTPUT_BINS, STABLE_OUTPUT_BINS), totals, CANARY_OUTPUT_BINS_USED),
+            "Population stability index of the canary's answers against stable's.",
+        ),
+        Recording(
+            CANARY_OUTPUT_FLOOR,
+            lines(
+                chance(totals, CANARY_OUTPUT_BINS_USED, TICKET_QUANTILE),
+                f"* on ({FEATURE}) ({DISPERSION} or 0 * {CANARY_OUTPUT_ROWS} + 1)",
+            ),
+            "PSI that chance alone passes in no month, as for drift.",
+        ),
     )
 
 
 def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
     """Return the alerts of this family."""
+    return (*_calls(timings, links), _answers(timings, links))
+
+
+def _answers(timings: Timings, links: Links) -> Alert:
+    name = "MLCanaryOutput"
+    return Alert(
+        name=name,
+        expr=owned(
+            lines(f"{CANARY_OUTPUT_PSI} > {MODERATE}", f"and {CANARY_OUTPUT_PSI} > {CANARY_OUTPUT_FLOOR}"),
+            OWNER_REPORTING,
+            severity=False,
+        ),
+        why="A version that runs beside the stable one answers differently from it, by more than chance: which of "
+        "the two is right is not known before labels arrive, but a roll-out should not be a surprise.",
+        pending=timings.ticket_for,
+        keep=timings.drift_keep,
+        labels=alert_labels(severity=TICKET),
+        annotations=alert_annotations(
+            name,
+            links,
+            f"{MODEL_SHOWN}: answers differently from stable",
+            f"Over the last hour {FEATURE_SHOWN} of {MODEL_SHOWN} is distributed differently from that of the stable "
+            "version: "
+            'PSI {{ $value | printf "%.2f" }}. See whether both get the same kind of traffic (their inputs tell), and '
+            "whether the difference is what the new version was made for, before it gets more.",
+            about=FEATURE_LABELS,
+        ),
+    )
+
+
+def _calls(timings: Timings, links: Links) -> tuple[Alert, ...]:
     errors, latency = "MLCanaryErrors", "MLCanaryLatency"
     calls = queried(
         f"{DEPLOYMENT_CALLS}{{MATCHERS}}",

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from windvane_dashboards.rules.alerting import Links
     from windvane_dashboards.rules.timings import Timings
 
-__all__ = ["DEFAULT_METHODS", "METHODS", "alerts", "recording"]
+__all__ = ["DEFAULT_METHODS", "METHODS", "MODERATE", "TICKET_QUANTILE", "alerts", "chance", "psi", "recording"]
 
 METHODS: Final = semconv.DRIFT_METHOD.values
 DEFAULT_METHODS: Final = ("psi", "hellinger")
@@ -60,7 +60,7 @@ _SMOOTHING: Final = 0.5
 _NOISE_QUANTILE: Final = 3.09
 """Standard normal quantile of 0.999: chance passes the noise floor once in a thousand windows."""
 
-_TICKET_QUANTILE: Final = 6
+TICKET_QUANTILE: Final = 6
 """Standard normal quantile for tickets: no false one in a model's month (docs/alert-quality.md)."""
 
 _SEASONS: Final = 2
@@ -69,8 +69,8 @@ _SEASONS: Final = 2
 _GROSS: Final = 0.25
 """Least PSI over an hour while nothing is known of the same hour of the past."""
 
-_WITHOUT_BASELINE: Final = 0.1
-"""Least PSI against the week before, whose rows may come in clusters of any size."""
+MODERATE: Final = 0.1
+"""Least PSI against live rows, which may come in clusters of any size."""
 
 _NUMERIC_BINS: Final = 10
 """Deciles; KS has one term for each inner edge."""
@@ -170,28 +170,58 @@ def _counts(series: DriftSeries, span: timedelta, timings: Timings) -> tuple[Rec
     )
 
 
-def _smoothed_total(series: DriftSeries, of: str) -> str:
-    return f"({of} + {_SMOOTHING:g} * {series.used_bins})"
+def _smoothed_total(total: str, used_bins: str) -> str:
+    return f"({total} + {_SMOOTHING:g} * {used_bins})"
 
 
 def _enough(series: DriftSeries) -> str:
     return f"and ({series.live_total} >= {MIN_ROWS})"
 
 
+def psi(by: str, bins: tuple[str, str], totals: tuple[str, str], used_bins: str) -> str:
+    """Return the expression for the population stability index of two sides.
+
+    It is the sum of (p - q) ln(p / q) over the smoothed shares. As both sum to 1, the totals in the logarithm cancel
+    out; and a bin that is empty on both sides adds ln(1) = 0.
+
+    Args:
+        by: labels of a feature.
+        bins: series with the counts of each bin, live and reference.
+        totals: their sums.
+        used_bins: series with the number of bins that either side has values in.
+    """
+    live, reference = (f"({of} + {_SMOOTHING:g})" for of in bins)
+    return lines(
+        f"sum by ({by}) (",
+        f"  {live} * ln({live} / {reference})",
+        f") / {_smoothed_total(totals[0], used_bins)}",
+        f"- sum by ({by}) (",
+        f"  {reference} * ln({live} / {reference})",
+        f") / {_smoothed_total(totals[1], used_bins)}",
+    )
+
+
+def chance(totals: tuple[str, str], used_bins: str, quantile: float) -> str:
+    """Return the expression for the PSI that independent rows pass with the probability of a normal quantile.
+
+    (1/N + 1/M) times the chi-squared quantile (Wilson and Hilferty's approximation).
+    """
+    freedom = f"clamp_min({used_bins} - 1, 1)"
+    return lines(
+        "(",
+        f"  (1 / {totals[0]} + 1 / {totals[1]})",
+        f"  * {freedom}",
+        f"  * (1 - 2 / (9 * {freedom}) + {quantile:g} * sqrt(2 / (9 * {freedom}))) ^ 3",
+        ")",
+    )
+
+
 def _psi(series: DriftSeries) -> tuple[Recording, ...]:
-    live, reference = (f"({of} + {_SMOOTHING:g})" for of in (series.live, series.reference))
+    bins, totals = (series.live, series.reference), (series.live_total, series.reference_total)
     return (
         Recording(
             series.statistic("psi"),
-            lines(
-                f"sum by ({FEATURE_ROLE}) (",
-                f"  {live} * ln({live} / {reference})",
-                f") / {_smoothed_total(series, series.live_total)}",
-                f"- sum by ({FEATURE_ROLE}) (",
-                f"  {reference} * ln({live} / {reference})",
-                f") / {_smoothed_total(series, series.reference_total)}",
-                _enough(series),
-            ),
+            lines(psi(FEATURE_ROLE, bins, totals, series.used_bins), _enough(series)),
             "Population stability index: the sum of (p - q) ln(p / q) over the smoothed shares. As both sum to 1, the "
             "totals in the logarithm cancel out; and a bin that is empty on both sides adds ln(1) = 0.",
         ),
@@ -200,7 +230,7 @@ def _psi(series: DriftSeries) -> tuple[Recording, ...]:
 
 def _hellinger(series: DriftSeries) -> tuple[Recording, ...]:
     live, reference = (f"({of} + {_SMOOTHING:g})" for of in (series.live, series.reference))
-    totals = " * ".join(_smoothed_total(series, of) for of in (series.live_total, series.reference_total))
+    totals = " * ".join(_smoothed_total(of, series.used_bins) for of in (series.live_total, series.reference_total))
     return (
         Recording(
             series.statistic("hellinger"),
@@ -224,7 +254,7 @@ def _js_divergence(series: DriftSeries) -> tuple[Recording, ...]:
     def share(of: str, total: str) -> str:
         return lines(
             f"({of} + {_SMOOTHING:g})",
-            f"/ on ({FEATURE_ROLE}) group_left () {_smoothed_total(series, total)}",
+            f"/ on ({FEATURE_ROLE}) group_left () {_smoothed_total(total, series.used_bins)}",
             f"and ({series.live} + {series.reference} > 0)",
         )
 
@@ -284,21 +314,11 @@ def _ks(series: DriftSeries) -> tuple[Recording, ...]:
 
 
 def _verdict(series: DriftSeries, timings: Timings) -> tuple[Recording, ...]:
-    freedom = f"clamp_min({series.used_bins} - 1, 1)"
+    totals = (f"({series.live_total} >= {MIN_ROWS})", series.reference_total)
 
     def floor(quantile: float) -> str:
         return lines(
-            "(",
-            "  (",
-            f"    1 / ({series.live_total} >= {MIN_ROWS})",
-            f"    + 1 / {series.reference_total}",
-            "  )",
-            f"  * {freedom}",
-            "  * (",
-            f"    1 - 2 / (9 * {freedom})",
-            f"    + {quantile:g} * sqrt(2 / (9 * {freedom}))",
-            "  ) ^ 3",
-            ")",
+            chance(totals, series.used_bins, quantile),
             f"* on ({FEATURE}) group_left ()",
             "(",
             f"  {DISPERSION}",
@@ -316,7 +336,7 @@ def _verdict(series: DriftSeries, timings: Timings) -> tuple[Recording, ...]:
         ),
         Recording(
             series.ticket_floor,
-            floor(_TICKET_QUANTILE),
+            floor(TICKET_QUANTILE),
             "The same at the quantile of six standard deviations: a feature is looked at 40,000 times a month, and "
             "none of these looks may raise a ticket by chance.",
         ),
@@ -393,7 +413,7 @@ def _news(series: DriftSeries, role: str, timings: Timings) -> str:
     return lines(
         f"{psi} > {series.ticket_floor}",
         f"and ({psi} > {_SEASONS} * {series.past} or {unknown} unless {series.past})",
-        f"and ({psi} > {_WITHOUT_BASELINE} or {psi} and on ({FEATURE}) {REFERENCE_ROWS})",
+        f"and ({psi} > {MODERATE} or {psi} and on ({FEATURE}) {REFERENCE_ROWS})",
     )
 
 
