@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from click.testing import CliRunner
 
 from windvane_dashboards.cli_rules import command, replay
 from windvane_dashboards.cli_rules.backtest import change_threshold
+from windvane_dashboards.cli_rules.check import generated_groups
 from windvane_dashboards.cli_rules.rulefile import parse_groups
 from windvane_dashboards.cli_rules.scratch_prometheus import scratch_prometheus
 from windvane_dashboards.cli_rules.server import RulesError
-from windvane_dashboards.rules import render
+from windvane_dashboards.rules import Timings, render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +102,7 @@ def _backtest(*arguments: object) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def told(openmetrics: Path) -> dict[str, Any]:
     """What the rules would have done, and with other thresholds."""
-    thresholds = ("MLFeatureDrift=0.2", "MLFeatureBroken=0.9", "MLModelErrors=0.5")
+    thresholds = ("MLFeatureDrift=0.5", "MLFeatureBroken=0.9", "MLModelErrors=0.5")
     return _backtest("--openmetrics", openmetrics, *(part for one in thresholds for part in ("--threshold", one)))
 
 
@@ -123,7 +125,7 @@ def test_a_changed_threshold_tells_what_it_would_have_done(told: dict[str, Any])
     """Number or series, the threshold is replaced wherever the alert compares with it."""
     alerts = {one["alert"]: one for one in told["alerts"]}
     changed = {one["alert"]: one for one in told["thresholds"]}
-    assert changed["MLFeatureDrift"]["was"] == ["ml_model_feature:ml_feature_psi_noise_floor:1h"]
+    assert changed["MLFeatureDrift"]["was"] == ["ml_model_feature:ml_feature_psi_ticket_floor:1h"]
     (drift,) = changed["MLFeatureDrift"]["alerts"]
     assert alerts["MLFeatureDrift"]["fired"] < drift["fired"] < drift["ended"] < alerts["MLFeatureDrift"]["ended"]
     assert changed["MLFeatureBroken"]["was"] == ["0.25"]
@@ -132,12 +134,20 @@ def test_a_changed_threshold_tells_what_it_would_have_done(told: dict[str, Any])
 
 
 def test_promtools_own_evaluation_agrees_at_every_third_minute(
-    told: dict[str, Any], history: Series, stack_binaries: dict[str, Path], tmp_path: Path
+    history: Series, stack_binaries: dict[str, Path], tmp_path: Path
 ) -> None:
     """Pending and firing, `for` and `keep_firing_for`, recorded rules upon recorded rules: `promtool test rules`."""
-    files = render()
+    # promtool evaluates every group at every minute, whatever its interval.
+    files = render(Timings(slow_interval=timedelta(minutes=1)))
     for name, text in files.items():
         (tmp_path / name).write_text(text)
+    with scratch_prometheus() as source, scratch_prometheus() as scratch:
+        source.write(_series(history))
+        own = replay.Replay(
+            generated_groups(files), source=source, scratch=scratch, begin=BEGIN, end=BEGIN + HOURS * 3600
+        )
+        own.load()
+        episodes = own.run()
     series = [
         {"series": name, "values": " ".join("_" if value is None else f"{value:g}" for value in values)}
         for name, values in history.items()
@@ -145,14 +155,14 @@ def test_promtools_own_evaluation_agrees_at_every_third_minute(
     checks = []
     for minute in range(0, HOURS * 60, 3):
         at = BEGIN + 60 * minute
-        firing = [one for one in told["alerts"] if one["fired"] <= at < (one["ended"] or at + 1)]
+        firing = [one for one in episodes if one.fired and one.fired <= at < (one.ended or at + 1)]
         samples = [
             {
                 "labels": "ALERTS"
                 "{"
                 + ",".join(
                     f"{name}={json.dumps(text, ensure_ascii=False)}"
-                    for name, text in {**one["labels"], "alertname": one["alert"], "alertstate": "firing"}.items()
+                    for name, text in {**dict(one.labels), "alertname": one.alert, "alertstate": "firing"}.items()
                 )
                 + "}",
                 "value": 1,
