@@ -193,6 +193,7 @@ class Replay:
             msg = f"more than {_MOST_STEPS} evaluations; choose a shorter time"
             raise RulesError(msg)
         self._read = {name for node in self._nodes for name in node.reads}
+        self._earliest = 0  # milliseconds; before the first raw sample no rule gives anything
 
     def load(self, model: str | None = None) -> int:
         """Copy the raw series that the rules read; return the number of samples.
@@ -208,7 +209,7 @@ class Replay:
         for node in self._nodes:
             for name in node.reads & _raw_names():
                 raw[name] = max(raw.get(name, 0.0), self._lead[node.position] + node.back)
-        count = 0
+        count, earliest = 0, round(self._end * 1000)
         for name, lead in sorted(raw.items()):
             end, part = self._begin - lead, _LONGEST_PART / 24
             while end < self._end:
@@ -221,6 +222,7 @@ class Replay:
                     if "values" in one
                 ]
                 number = sum(len(samples) for _, samples in series)
+                earliest = min([earliest, *(samples[0][0] for _, samples in series if samples)])
                 part = min(max(part * _MOST_VALUES / 2 / max(number, 1), _SHORTEST_PART), 2 * part, _LONGEST_PART)
                 count += number
                 if count > _MOST_SAMPLES:
@@ -228,6 +230,7 @@ class Replay:
                     raise RulesError(msg)
                 self._scratch.write(series)
                 self._log(f"read {name}, {count:,} samples so far")
+        self._earliest = earliest
         if not count:
             msg = f"{self._source} has none of the series that the rules read, at that time"
             raise RulesError(msg)
@@ -266,7 +269,8 @@ class Replay:
 
     def _first(self, node: _Node) -> int:
         """Return the first evaluation of a rule, in milliseconds: a multiple of its interval, as Prometheus has it."""
-        return round((self._begin - self._lead[node.position]) * 1000) // node.step * node.step
+        first = max(round((self._begin - self._lead[node.position]) * 1000), self._earliest)
+        return min(first, round(self._begin * 1000)) // node.step * node.step
 
     def _range(self, node: _Node, *, store: bool = True) -> list[Episode]:
         """Evaluate a rule at every step, many at once."""
