@@ -70,7 +70,7 @@ def test_alerts_fire_stay_quiet_and_resolve(promtool: Callable[..., str], case: 
 
 def test_a_wrong_expectation_fails(promtool: Callable[..., str], tmp_path: Path) -> None:
     """A promtool that passes whatever it is given would prove nothing."""
-    tests = (HERE / "telemetry_absent.test.yml").read_text()
+    tests = (HERE / "canary_output.test.yml").read_text()
     assert "severity: ticket" in tests
     path = tmp_path / "wrong.test.yml"
     path.write_text(_whole(tests.replace("severity: ticket", "severity: page"), tmp_path))

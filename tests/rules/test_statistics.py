@@ -135,6 +135,18 @@ def test_a_clock_sixty_times_faster_records_the_same_values_under_the_same_names
     )
 
 
+def test_without_a_baseline_the_same_window_one_week_before_is_the_reference(evaluate: Callable[..., str]) -> None:
+    """There is no drift to tell in the first week, here one of eight hours; then the counts of then are compared."""
+    at = '{ml_model_name="m",ml_model_version="1",ml_feature_name="f",ml_feature_role="input",ml_feature_bin="BIN"}'
+    name = semconv.FEATURE_OBSERVATIONS.prometheus_name + at
+    series = {name.replace("BIN", "29 0"): "0+10x620", name.replace("BIN", "40 up to 5"): "0+10x500 5030+30x119"}
+    p, q = np.array([600.5, 1800.5]) / 2401, np.array([600.5, 600.5]) / 1201
+    psi, rules = DriftSeries("1h").statistic("psi"), render(Timings(week=timedelta(hours=8)))
+    evaluate(series, {f"count({psi}) or vector(0)": 0}, at="460m", rules=rules)
+    expected = float(np.sum((p - q) * np.log(p / q)))
+    evaluate(series, {f"sum(abs({psi} - {expected!r}) < bool 1e-9)": 1}, at="580m", rules=rules)
+
+
 def test_js_and_ks_are_recorded_only_when_asked_for(evaluate: Callable[..., str]) -> None:
     """By default the two statistics that cost more have no series."""
     series = DriftSeries("1h")

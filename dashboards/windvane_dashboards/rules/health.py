@@ -268,9 +268,14 @@ def _broken(timings: Timings, links: Links) -> Alert:
         name=name,
         expr=source_owned(
             lines(
-                nested(_beyond_chance(f"{VIOLATION_EXCESS} > {BROKEN}", rows)),
-                f"* 0 + {VIOLATION_EXCESS}",
-                f"or ({VIOLATION_EXCESS} > {BROKEN} unless on ({FEATURE}) {REFERENCE_ROWS})",
+                f"{VIOLATION_EXCESS} > {BROKEN}",
+                "and",
+                nested(
+                    lines(
+                        _beyond_chance(f"{VIOLATION_EXCESS} > {BROKEN}", rows),
+                        f"or {VIOLATION_EXCESS} unless on ({FEATURE}) {REFERENCE_ROWS}",
+                    )
+                ),
             ),
             severity=True,
         ),
