@@ -39,7 +39,7 @@ FEATURES: dict[str, Feature] = {
 DISPERSION = {"slight": 2.5}
 
 
-def _series(features: dict[str, Feature]) -> dict[str, str]:
+def _series(features: dict[str, Feature], *, pods: int = 2, restart: int | None = None) -> dict[str, str]:
     series = {}
     for feature, bins in features.items():
         for label, (live, reference) in bins.items():
@@ -48,15 +48,14 @@ def _series(features: dict[str, Feature]) -> dict[str, str]:
                 f'ml_feature_role="input",ml_feature_bin="{label}",instance="INSTANCE"}}'
             )
             if live is not None:
-                # Two replicas add up; a third of the traffic goes to one of them.
-                series[semconv.FEATURE_OBSERVATIONS.prometheus_name + at.replace("INSTANCE", "a")] = (
-                    f"0+{live // 3}x200"
-                )
-                series[semconv.FEATURE_OBSERVATIONS.prometheus_name + at.replace("INSTANCE", "b")] = (
-                    f"0+{live - live // 3}x200"
-                )
+                for pod in range(pods):
+                    number = live * (pod + 1) // pods - live * pod // pods
+                    # A restarted process counts from 0 again, and has counted a minute's rows by its first sample.
+                    values = f"0+{number}x200" if restart is None else f"0+{number}x{restart} {number}+{number}x199"
+                    name = semconv.FEATURE_OBSERVATIONS.prometheus_name
+                    series[name + at.replace("INSTANCE", f"pod-{pod}")] = values
             if reference is not None:
-                for instance in "ab":
+                for instance in (f"pod-{pod}" for pod in range(pods)):
                     name = semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name
                     series[name + at.replace("INSTANCE", instance)] = f"{reference}x200"
     for feature, value in DISPERSION.items():
@@ -122,6 +121,15 @@ def test_drift_statistics_equal_numpy_over_both_windows(evaluate: Callable[..., 
         at="160m",
         rules=render(timings, methods=METHODS),
     )
+
+
+@pytest.mark.parametrize(("pods", "restart"), [(1, None), (1, 130), (20, 130)])
+def test_neither_the_number_of_pods_nor_their_restarts_change_a_statistic(
+    evaluate: Callable[..., str], pods: int, restart: int | None
+) -> None:
+    """One process or twenty, and all of them restarted within the window: the same counts, the same values."""
+    series = _series(FEATURES, pods=pods, restart=restart)
+    evaluate(series, _expectations("1h", 60), at="160m", rules=render(methods=METHODS))
 
 
 def test_a_clock_sixty_times_faster_records_the_same_values_under_the_same_names(evaluate: Callable[..., str]) -> None:
