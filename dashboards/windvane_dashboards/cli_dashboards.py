@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from windvane_dashboards.dashboards import render
+from windvane_dashboards.boards import render
 from windvane_dashboards.output import deliver
 
 __all__ = ["command"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from windvane_dashboards import conventions, dashboards, rules
+from windvane_dashboards import boards, conventions, rules
 
 __all__ = ["files", "main"]
 
@@ -16,7 +16,7 @@ def files() -> dict[str, str]:
     """Return the text of every generated file by its path in the source tree; the same bytes every time."""
     parts = {
         "dashboards/generated/rules": rules.render(),
-        "dashboards/generated/dashboards": dashboards.render(),
+        "dashboards/generated/dashboards": boards.render(),
         "docs": {"conventions.md": conventions.page()},
         "docs/registry": conventions.registry(),
     }

@@ -25,8 +25,10 @@ __all__ = [
     "bargauge",
     "colour",
     "dashboard",
+    "heatmap",
     "instant",
     "link",
+    "navigation",
     "override",
     "place",
     "query",
@@ -103,6 +105,22 @@ def override(field: str, properties: Mapping[str, Any]) -> Json:
 def link(title: str, url: str, *, new_tab: bool = False) -> Json:
     """Return a data link or a dashboard link."""
     return {"title": title, "url": url, "targetBlank": new_tab}
+
+
+def navigation(title: str, uid: str, description: str) -> Json:
+    """Return a link at the top of a dashboard; time and variables go along."""
+    return {
+        "type": "link",
+        "title": title,
+        "tooltip": description,
+        "url": f"/d/{uid}",
+        "keepTime": True,
+        "includeVars": True,
+        "targetBlank": False,
+        "asDropdown": False,
+        "icon": "",
+        "tags": [],
+    }
 
 
 def _panel(
@@ -322,6 +340,33 @@ def barchart(
     )
 
 
+def heatmap(title: str, description: str, target: Json, *, unit: str) -> Json:
+    """Return one line of coloured cells for each series, in the order of their names."""
+    return _panel(
+        "heatmap",
+        title,
+        description,
+        [target],
+        defaults={
+            "custom": {"hideFrom": {"legend": False, "tooltip": False, "viz": False}},
+            "thresholds": thresholds(),
+        },
+        options={
+            "calculate": False,
+            "cellGap": 1,
+            "cellValues": {"unit": unit},
+            "color": {"mode": "scheme", "scheme": "Blues", "scale": "linear", "reverse": False, "steps": 64, "min": 0},
+            "exemplars": {"color": VERMILLION},
+            "filterValues": {"le": 1e-9},
+            "legend": {"show": True},
+            "rowsFrame": {"layout": "auto"},
+            "showValue": "never",
+            "tooltip": {"mode": "single", "yHistogram": False, "showColorScale": True},
+            "yAxis": {"axisPlacement": "left", "reverse": False},
+        },
+    )
+
+
 def _pick(columns: Mapping[str, str]) -> tuple[Json, Json]:
     """Keep the named fields only, in order, under their headings."""
     return (
@@ -342,8 +387,16 @@ def row(title: str) -> Json:
     return {"type": "row", "title": title, "collapsed": False, "panels": []}
 
 
-def variable(name: str, label: str, expr: str, *, descending: bool = False) -> Json:
-    """Return a variable with one value, filled by a query."""
+def variable(name: str, label: str, expr: str, *, descending: bool = False, multiple: bool = False) -> Json:
+    """Return a variable that is filled by a query.
+
+    Args:
+        name: as in `$name`.
+        label: heading of its choice.
+        expr: `label_values(series, label)`.
+        descending: offer the last value first.
+        multiple: let any number be chosen, all by default; else one is.
+    """
     return {
         "type": "query",
         "name": name,
@@ -353,12 +406,13 @@ def variable(name: str, label: str, expr: str, *, descending: bool = False) -> J
         "definition": expr,
         "refresh": 2,  # whenever the time range changes
         "sort": 4 if descending else 3,  # by number where there is one
-        "multi": False,
-        "includeAll": False,
+        "multi": multiple,
+        "includeAll": multiple,
+        **({"allValue": ".*"} if multiple else {}),
         "regex": "",
         "hide": 0,
         "options": [],
-        "current": {},
+        "current": {"text": ["All"], "value": ["$__all"]} if multiple else {},
     }
 
 
@@ -386,6 +440,7 @@ def dashboard(
     variables: Iterable[Json],
     panels: Iterable[Json],
     annotations: Iterable[Json],
+    links: Iterable[Json],
     tags: Iterable[str],
 ) -> Json:
     """Return a whole dashboard; its first variable chooses the data source."""
@@ -415,7 +470,7 @@ def dashboard(
         "refresh": "1m",
         "templating": {"list": [datasource, *variables]},
         "annotations": {"list": list(annotations)},
-        "links": [],
+        "links": list(links),
         "panels": list(panels),
     }
 

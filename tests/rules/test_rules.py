@@ -116,7 +116,7 @@ def test_links_point_where_they_are_told_to() -> None:
     page = "https://docs.example.org/windvane/MLFeatureDrift.md"
     assert alert["annotations"]["windvane_runbook_url"] == page
     assert page in alert["annotations"]["runbook_url"]
-    assert alert["annotations"]["dashboard_url"].startswith("https://grafana.example.org/d/windvane-model?")
+    assert alert["annotations"]["dashboard_url"].startswith("https://grafana.example.org/d/windvane-feature?")
 
 
 def test_an_unknown_statistic_is_refused_with_the_known_ones() -> None:

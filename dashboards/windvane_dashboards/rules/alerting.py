@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Final
 
 from windvane import semconv
+from windvane_dashboards.links import FEATURE_UID, MODEL_UID
 from windvane_dashboards.promql import (
     FEATURE,
     FEATURE_LABEL,
@@ -21,10 +21,12 @@ from windvane_dashboards.promql import (
     nested,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = [
     "FEATURE_LABELS",
     "FEATURE_SHOWN",
-    "MODEL_DASHBOARD_UID",
     "MODEL_LABELS",
     "MODEL_SHOWN",
     "PERCENT",
@@ -39,7 +41,6 @@ __all__ = [
     "source_owned",
 ]
 
-MODEL_DASHBOARD_UID: Final = "windvane-model"
 RUNBOOK_DIRECTORY: Final = "docs/runbooks"
 
 TICKET: Final = "ticket"
@@ -51,7 +52,7 @@ MODEL_SHOWN: Final = f"{{{{ $labels.{MODEL_LABEL} }}}} {{{{ $labels.{VERSION_LAB
 FEATURE_SHOWN: Final = f"{{{{ $labels.{FEATURE_LABEL} }}}}"
 PERCENT: Final = "{{ $value | humanizePercentage }}"
 
-_VARIABLES: Final = {MODEL_LABEL: "model", VERSION_LABEL: "version", FEATURE_LABEL: "feature"}
+_VARIABLES: Final = {"model": MODEL_LABEL, "version": VERSION_LABEL, "feature": FEATURE_LABEL}
 
 _TEAM, _SEVERITY, _RUNBOOK = semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label
 
@@ -73,10 +74,15 @@ class Links:
         """Return the address of an alert's page."""
         return f"{(self.runbook_base or RUNBOOK_DIRECTORY).rstrip('/')}/{alert}.md"
 
-    def dashboard(self, *variables: tuple[str, str]) -> str:
-        """Return the template of the Model dashboard's address, each variable set from a label."""
-        query = "&".join(f"var-{quote(variable)}={{{{ $labels.{label} | urlquery }}}}" for variable, label in variables)
-        return f"{self.dashboard_base.rstrip('/')}/d/{MODEL_DASHBOARD_UID}?{query}"
+    def dashboard(self, variables: Mapping[str, str]) -> str:
+        """Return the template of a dashboard's address: of the feature where one is named, else of the model.
+
+        Args:
+            variables: of the dashboard, each with the label that it is set from.
+        """
+        uid = FEATURE_UID if "feature" in variables else MODEL_UID
+        query = "&".join(f"var-{name}={{{{ $labels.{label} | urlquery }}}}" for name, label in variables.items())
+        return f"{self.dashboard_base.rstrip('/')}/d/{uid}?{query}"
 
 
 def owned(expr: str, owner: str, *, severity: bool, on: str = MODEL) -> str:
@@ -109,14 +115,13 @@ def alert_annotations(
         description: what is known, what it touches and what to do first.
         about: the labels of the alert that the dashboard has variables for.
     """
-    variables = [(variable, label) for label, variable in _VARIABLES.items() if label in about]
     page = links.runbook(name)
     return {
         "summary": summary,
         "description": description,
         "runbook_url": f"{{{{ with $labels.{_RUNBOOK} }}}}{{{{ . }}}}{{{{ else }}}}{page}{{{{ end }}}}",
         "windvane_runbook_url": page,
-        "dashboard_url": links.dashboard(*variables),
+        "dashboard_url": links.dashboard({name: label for name, label in _VARIABLES.items() if label in about}),
     }
 
 

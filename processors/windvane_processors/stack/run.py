@@ -286,8 +286,9 @@ class Stack:
         configuration["global"]["evaluation_interval"] = self._evaluation_interval
         (alertmanagers,) = configuration["alerting"]["alertmanagers"]
         alertmanagers["static_configs"] = [{"targets": [f"127.0.0.1:{self._ports.alertmanager}"]}]
-        (collector,) = configuration["scrape_configs"]
-        collector["static_configs"] = [{"targets": [f"127.0.0.1:{self._ports.telemetry}"]}]
+        ports = {"windvane-collector": self._ports.telemetry, "prometheus": self._ports.prometheus}
+        for job in configuration["scrape_configs"]:
+            job["static_configs"] = [{"targets": [f"127.0.0.1:{ports[job['job_name']]}"]}]
         (home / "prometheus.yml").write_text(yaml.safe_dump(configuration))
         self._write_rules()
         command: list[str | Path] = [

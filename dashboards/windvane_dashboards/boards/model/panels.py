@@ -6,20 +6,13 @@ from typing import Final
 
 from windvane import semconv
 from windvane_dashboards import grafana as g
-from windvane_dashboards.model_dashboard import queries as q
+from windvane_dashboards.boards.model import queries as q
+from windvane_dashboards.boards.shades import DRIFT_GRADES, DROP_COLOURS, SHARE_GRADES, VIOLATION_COLOURS
+from windvane_dashboards.links import FEATURE_UID, to
 from windvane_dashboards.promql import FEATURE_LABEL, KIND_LABEL, ROLE_LABEL
 
-_GRADES: Final = g.thresholds((0.05, g.SKY), (0.1, g.ORANGE), (0.25, g.VERMILLION), base=g.BLUE)
-_KEEP: Final = "${datasource:queryparam}&${model:queryparam}&${version:queryparam}&${__url_time_range}"
-_KIND_COLOURS: Final = dict(
-    zip(semconv.VIOLATION_KIND.values, (g.BLUE, g.GREY, g.PURPLE, g.ORANGE, g.VERMILLION), strict=True)
-)
-_DROP_COLOURS: Final = dict(
-    zip(
-        semconv.DROP_REASON.values,
-        (g.VERMILLION, g.ORANGE, g.PURPLE, g.SKY, g.BLUE, g.YELLOW, g.GREEN, g.BROWN, g.GREY),
-        strict=True,
-    )
+_TO_FEATURE: Final = g.link(
+    "Show this feature", to(FEATURE_UID, "model", "version", feature="${__value.raw:percentencode}")
 )
 
 
@@ -44,7 +37,7 @@ def _glance() -> list[tuple[g.Json, int, int]]:
                 "pages depends on the model's own objective (see the panel below).",
                 g.query("A", q.ERROR_RATIO, "errors"),
                 unit="percentunit",
-                limits=g.thresholds((0.01, g.ORANGE), (0.05, g.VERMILLION)),
+                limits=SHARE_GRADES,
             ),
             4,
             4,
@@ -56,7 +49,7 @@ def _glance() -> list[tuple[g.Json, int, int]]:
                 "where the model has no such objective.",
                 g.query("A", q.SLOW_RATIO, "slow"),
                 unit="percentunit",
-                limits=g.thresholds((0.01, g.ORANGE), (0.05, g.VERMILLION)),
+                limits=SHARE_GRADES,
             ),
             4,
             4,
@@ -117,8 +110,8 @@ def _glance() -> list[tuple[g.Json, int, int]]:
         (
             g.table(
                 "Firing alerts",
-                "One row for each alert of this version that fires now. Empty is good. The feature opens in this "
-                "dashboard; the owner's runbook stands on the left.",
+                "One row for each alert of this version that fires now. Empty is good. A click on the feature opens "
+                "its dashboard; the owner's runbook stands on the left.",
                 [g.instant("A", q.FIRING, as_table=True)],
                 columns={
                     "alertname": "Alert",
@@ -126,17 +119,12 @@ def _glance() -> list[tuple[g.Json, int, int]]:
                     FEATURE_LABEL: "Feature",
                     KIND_LABEL: "Violation",
                 },
-                overrides=[g.override("Feature", {"links": [_feature_link()]})],
+                overrides=[g.override("Feature", {"links": [_TO_FEATURE]})],
             ),
             12,
             5,
         ),
     ]
-
-
-def _feature_link() -> g.Json:
-    # An absolute path of this very dashboard: time and the other variables stay.
-    return g.link("Show this feature", f"/d/${{__dashboard.uid}}?{_KEEP}&var-feature=${{__value.raw}}")
 
 
 def _service() -> list[tuple[g.Json, int, int]]:
@@ -231,19 +219,22 @@ def _drift() -> list[tuple[g.Json, int, int]]:
         (
             g.table(
                 "Features by drift",
-                "The last hour of each feature against the reference, furthest first. Above 1 in the first number the "
-                "feature has shifted by more than chance explains; PSI says how far (0.05 small, 0.1 moderate, 0.25 "
-                "large). Click a feature to see its distribution.",
+                "The last hour of each feature against the reference. Contribution is its share of all drift beyond "
+                "chance, weighted by importance: begin at the top. Above 1, PSI / noise says that the feature has "
+                "shifted by more than chance explains; PSI says how far (0.05 small, 0.1 moderate, 0.25 large). Click "
+                "a feature to see its distribution.",
                 [
                     g.instant("A", q.DRIFT_RATIO, as_table=True),
                     g.instant("B", q.DRIFT_PSI, as_table=True),
                     g.instant("C", q.DRIFT_HELLINGER, as_table=True),
                     g.instant("D", q.DRIFT_NULLS, as_table=True),
                     g.instant("E", q.DRIFT_ROWS, as_table=True),
+                    g.instant("F", q.DRIFT_CONTRIBUTION, as_table=True),
                 ],
                 columns={
                     FEATURE_LABEL: "Feature",
                     ROLE_LABEL: "Role",
+                    "Value #F": "Contribution",
                     "Value #A": "PSI / noise",
                     "Value #B": "PSI",
                     "Value #C": "Hellinger",
@@ -251,7 +242,7 @@ def _drift() -> list[tuple[g.Json, int, int]]:
                     "Value #E": "Values",
                 },
                 overrides=[
-                    g.override("Feature", {"links": [_feature_link()]}),
+                    g.override("Feature", {"links": [_TO_FEATURE]}),
                     g.override(
                         "PSI / noise",
                         {
@@ -267,18 +258,19 @@ def _drift() -> list[tuple[g.Json, int, int]]:
                         "PSI",
                         {
                             "decimals": 3,
-                            "thresholds": _GRADES,
+                            "thresholds": DRIFT_GRADES,
                             "color": {"mode": "thresholds"},
                             "custom.cellOptions": {"type": "color-text"},
                         },
                     ),
+                    g.override("Contribution", {"unit": "percentunit", "decimals": 0, "noValue": "-"}),
                     g.override("Hellinger", {"decimals": 3}),
                     g.override("Missing", {"unit": "percentunit", "decimals": 1}),
                     g.override("Values", {"unit": "short", "decimals": 0}),
                 ],
-                sort="PSI / noise",
+                sort="Contribution",
             ),
-            14,
+            24,
             10,
         ),
         (
@@ -292,41 +284,21 @@ def _drift() -> list[tuple[g.Json, int, int]]:
                 colours={"shifted": g.ORANGE, "watched": g.GREY},
                 dashed=["watched"],
             ),
-            10,
-            10,
-        ),
-        (
-            g.barchart(
-                "Distribution of $feature",
-                "Share of the values in each bin: the last hour beside the reference. The bins are the reference's "
-                "deciles or its most frequent categories, so an undrifted numeric feature has about equal bars.",
-                [
-                    g.instant("A", q.LIVE_SHARES, as_table=True),
-                    g.instant("B", q.REFERENCE_SHARES, as_table=True),
-                ],
-                columns={semconv.FEATURE_BIN_RANGE.label: "Range", "Value #A": "last hour", "Value #B": "reference"},
-                sort=semconv.FEATURE_BIN.label,
-                colours={"last hour": g.ORANGE, "reference": g.BLUE},
-            ),
-            14,
-            9,
+            12,
+            8,
         ),
         (
             g.timeseries(
-                "Drift of $feature",
-                "PSI over the last hour and the last day against the noise floor of the hour (dashed). Above the floor "
-                "the feature has shifted; the hour sees a break at once, the day smooths the course of a day.",
-                [
-                    g.query("A", q.PSI_HOUR, "last hour"),
-                    g.query("B", q.PSI_DAY, "last day"),
-                    g.query("C", q.FLOOR_HOUR, "noise floor"),
-                ],
-                unit="short",
-                colours={"last hour": g.ORANGE, "last day": g.SKY, "noise floor": g.VERMILLION},
-                dashed=["noise floor"],
+                "Share of the model on shifted features",
+                "How much of the model's decisions rests on inputs that have shifted, by their importance; the share "
+                "of inputs where no importance is declared. This is what the drift objective counts.",
+                [g.query("A", q.DRIFT_SHARE, "shifted")],
+                unit="percentunit",
+                colours={"shifted": g.ORANGE},
+                maximum=1,
             ),
-            10,
-            9,
+            12,
+            8,
         ),
     ]
 
@@ -358,7 +330,7 @@ def _data_health() -> list[tuple[g.Json, int, int]]:
                     for ref, kind in zip("ABCDEFGH"[: len(kinds)], kinds, strict=True)
                 ],
                 unit="cps",
-                colours=_KIND_COLOURS,
+                colours=VIOLATION_COLOURS,
             ),
             8,
             8,
@@ -370,7 +342,7 @@ def _data_health() -> list[tuple[g.Json, int, int]]:
                 "answered; drift and data health above see that much less. Zero is right.",
                 [g.query("A", q.DROPPED, f"{{{{{semconv.DROP_REASON.label}}}}}")],
                 unit="cps",
-                colours=_DROP_COLOURS,
+                colours=DROP_COLOURS,
                 stacked=True,
             ),
             8,
@@ -379,4 +351,4 @@ def _data_health() -> list[tuple[g.Json, int, int]]:
     ]
 
 
-PANELS: Final[tuple[g.Json, ...]] = tuple(g.place([*_glance(), *_service(), *_drift(), *_data_health()]))
+PANELS: Final = (*_glance(), *_service(), *_drift(), *_data_health())

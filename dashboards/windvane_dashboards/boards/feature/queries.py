@@ -1,0 +1,63 @@
+"""The queries of the Feature dashboard."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from windvane import semconv
+from windvane_dashboards import promql as p
+from windvane_dashboards.boards.variables import of_feature
+
+_HOUR: Final = p.DriftSeries("1h")
+_DAY: Final = p.DriftSeries("1d")
+_RANGE: Final = semconv.FEATURE_BIN_RANGE.label
+
+PSI_HOUR: Final = f"max({of_feature(_HOUR.statistic('psi'))})"
+PSI_DAY: Final = f"max({of_feature(_DAY.statistic('psi'))})"
+PSI_PAST: Final = f"max({of_feature(_HOUR.past)})"
+FLOOR_HOUR: Final = f"max({of_feature(_HOUR.noise_floor)})"
+TICKET_FLOOR_HOUR: Final = f"max({of_feature(_HOUR.ticket_floor)})"
+HELLINGER_HOUR: Final = f"max({of_feature(_HOUR.statistic('hellinger'))})"
+RATIO: Final = f"{PSI_HOUR} / {FLOOR_HOUR}"
+VALUES_HOUR: Final = f"max({of_feature(_HOUR.live_total)})"
+DISPERSION: Final = f"max({of_feature(p.DISPERSION)})"
+IMPORTANCE: Final = f"max({of_feature(semconv.FEATURE_IMPORTANCE.prometheus_name)})"
+MISSING: Final = f"max({of_feature(_HOUR.null_ratio)})"
+MISSING_REFERENCE: Final = f"""max({of_feature(p.REFERENCE_VIOLATION_RATIO, f'{p.KIND_LABEL}="missing"')})"""
+EXCESS: Final = f"max({of_feature(p.VIOLATION_EXCESS)})"
+AGE: Final = f"max({of_feature(p.AGE_MEDIAN)})"
+AGE_LIMIT: Final = f"max({of_feature(p.AGE_LIMIT)})"
+
+SOURCE: Final = (
+    f"topk(1, group by ({p.labels(p.SOURCE_LABEL, semconv.FEATURE_UNIT.label, semconv.TEAM.label)}) "
+    f"({of_feature(p.FEATURE_OWNER)} or {of_feature(semconv.FEATURE_INFO.prometheus_name)}))"
+)
+FIRING: Final = (
+    f"count by ({p.labels('alertname', semconv.SEVERITY.label, semconv.TEAM.label, p.KIND_LABEL)}) "
+    f"""({of_feature("ALERTS", 'alertstate="firing"')})"""
+)
+
+
+def _ranged(counts: str) -> str:
+    """Give each bin the label that says what it holds."""
+    ranges = (
+        f"topk by ({p.BIN_LABEL}) (1, group by ({p.labels(p.BIN_LABEL, _RANGE)}) "
+        f"({of_feature(semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name)}))"
+    )
+    return f"{counts} * on ({p.BIN_LABEL}) group_right () {ranges}"
+
+
+def _shares(series: str) -> str:
+    """Return each bin's share of the values."""
+    return f"sum by ({p.BIN_LABEL}) ({of_feature(series)}) / scalar(sum({of_feature(series)}))"
+
+
+LIVE_SHARES: Final = _ranged(_shares(_HOUR.live))
+DAY_SHARES: Final = _ranged(_shares(_DAY.live))
+REFERENCE_SHARES: Final = _ranged(_shares(_HOUR.reference))
+SHARES_OVER_TIME: Final = _shares(_HOUR.live)
+
+
+def violations(kind: str) -> str:
+    """Return the query for the share of the values of the last hour that are in violation in one way."""
+    return f"""max({of_feature(p.VIOLATION_RATIO, f'{p.KIND_LABEL}="{kind}"')})"""
