@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.spatial import distance
 
 from windvane import semconv
+from windvane_dashboards import promql
 from windvane_dashboards.promql import DriftSeries, Window
 from windvane_dashboards.rules import METHODS, Timings, render
 
@@ -37,6 +38,7 @@ FEATURES: dict[str, Feature] = {
     "constant": {"c00": (10, 500), "null": (0, 0)},
 }
 DISPERSION = {"slight": 2.5}
+_HOUR = "windvane-(observations|reference|drift-1h)"
 
 
 def _series(features: dict[str, Feature], *, pods: int = 2, restart: int | None = None) -> dict[str, str]:
@@ -120,6 +122,7 @@ def test_drift_statistics_equal_numpy_over_both_windows(evaluate: Callable[..., 
         _expectations("1h", 60) | _expectations("1d", 120),
         at="160m",
         rules=render(timings, methods=METHODS),
+        only=f"{_HOUR}|windvane-drift-1d",
     )
 
 
@@ -129,7 +132,7 @@ def test_neither_the_number_of_pods_nor_their_restarts_change_a_statistic(
 ) -> None:
     """One process or twenty, and all of them restarted within the window: the same counts, the same values."""
     series = _series(FEATURES, pods=pods, restart=restart)
-    evaluate(series, _expectations("1h", 60), at="160m", rules=render(methods=METHODS))
+    evaluate(series, _expectations("1h", 60), at="160m", rules=render(methods=METHODS), only=_HOUR)
 
 
 def test_a_clock_sixty_times_faster_records_the_same_values_under_the_same_names(evaluate: Callable[..., str]) -> None:
@@ -140,6 +143,7 @@ def test_a_clock_sixty_times_faster_records_the_same_values_under_the_same_names
         at="100s",
         interval="1s",
         rules=render(Timings().faster(60), methods=METHODS),
+        only=_HOUR,
     )
 
 
@@ -150,9 +154,9 @@ def test_without_a_baseline_the_same_window_one_week_before_is_the_reference(eva
     series = {name.replace("BIN", "29 0"): "0+10x620", name.replace("BIN", "40 up to 5"): "0+10x500 5030+30x119"}
     p, q = np.array([600.5, 1800.5]) / 2401, np.array([600.5, 600.5]) / 1201
     psi, rules = DriftSeries("1h").statistic("psi"), render(Timings(week=timedelta(hours=8)))
-    evaluate(series, {f"count({psi}) or vector(0)": 0}, at="460m", rules=rules)
+    evaluate(series, {f"count({psi}) or vector(0)": 0}, at="460m", rules=rules, only=_HOUR)
     expected = float(np.sum((p - q) * np.log(p / q)))
-    evaluate(series, {f"sum(abs({psi} - {expected!r}) < bool 1e-9)": 1}, at="580m", rules=rules)
+    evaluate(series, {f"sum(abs({psi} - {expected!r}) < bool 1e-9)": 1}, at="580m", rules=rules, only=_HOUR)
 
 
 def test_js_and_ks_are_recorded_only_when_asked_for(evaluate: Callable[..., str]) -> None:
@@ -166,6 +170,7 @@ def test_js_and_ks_are_recorded_only_when_asked_for(evaluate: Callable[..., str]
             f"count({series.statistic('ks')}) or vector(0)": 0,
         },
         at="80m",
+        only=_HOUR,
     )
 
 
@@ -174,3 +179,124 @@ def test_the_noise_floor_is_the_chi_squared_quantile(freedom: int) -> None:
     """Wilson and Hilferty's approximation is within 4 % of scipy's quantile of 0.999 for any number of bins."""
     approximate = freedom * (1 - 2 / (9 * freedom) + 3.09 * np.sqrt(2 / (9 * freedom))) ** 3
     assert approximate == pytest.approx(stats.chi2.ppf(0.999, freedom), rel=0.04)
+
+
+def _close(series: str, value: float, tolerance: float = 1e-12) -> dict[str, float]:
+    return {f"sum(abs({series} / {value!r} - 1) < bool {tolerance})": 1}
+
+
+def test_shares_of_violations_and_their_spread_equal_numpy(evaluate: Callable[..., str]) -> None:
+    """The live share, the reference's own, the pooled deviation with its dispersion, and what is broken beyond."""
+    at = 'ml_model_name="m",ml_model_version="1",ml_feature_name="f"'
+    kind = f'{{{at},ml_violation_kind="missing"}}'
+    rows, missing, reference, reference_missing, spread = 97, 7, 5000, 50, 2.5
+    bins = f'{{{at},ml_feature_role="input",ml_feature_bin="BIN"}}'
+    series = {
+        semconv.FEATURE_OBSERVATIONS.prometheus_name + bins.replace("BIN", "00"): f"0+{rows - missing}x100",
+        semconv.FEATURE_OBSERVATIONS.prometheus_name + bins.replace("BIN", "null"): f"0+{missing}x100",
+        semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name + bins.replace("BIN", "00"): (
+            f"{reference - reference_missing}x100"
+        ),
+        semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name + bins.replace("BIN", "null"): (
+            f"{reference_missing}x100"
+        ),
+        semconv.FEATURE_VIOLATIONS.prometheus_name + kind: f"0+{missing}x100",
+        semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name + kind: f"{reference_missing}x100",
+        f"{semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name}{{{at}}}": f"{spread}x100",
+    }
+    live, own = missing / rows, reference_missing / reference
+    both = (60 * missing + reference_missing) / (60 * rows + reference)
+    evaluate(
+        series,
+        _close(f"{promql.VIOLATION_RATIO}{kind}", live)
+        | _close(f"{promql.REFERENCE_VIOLATION_RATIO}{kind}", own)
+        | _close(f"{promql.VIOLATION_SPREAD}{kind}", float(np.sqrt(both * (1 - both) * spread)))
+        | _close(f"{promql.VIOLATION_EXCESS}{kind}", (live - own) / (1 - own)),
+        at="90m",
+        only="windvane-(observations|reference|violations|violations-1h)",
+    )
+
+
+def test_shares_of_bad_calls_and_budgets_equal_numpy_over_every_window(evaluate: Callable[..., str]) -> None:
+    """Windows that lie in one level are exact; one that spans both is their mean but for the edge of a rate."""
+    at = 'ml_model_name="m",ml_model_version="1"'
+    name = semconv.PREDICTION_DURATION.prometheus_name
+    before, after, begin, end = 600, 90, 3, 9  # minutes, and failed calls in each
+    failed = f"0+{begin}x{before} {before * begin + end}+{end}x{after + 10}"
+    slow = f"0+{54}x{before} {before * 54 + 48}+{48}x{after + 10}"
+    series = {
+        f'{name}_count{{{at},error_type="E"}}': failed,
+        f"{name}_count{{{at}}}": f"0+60x{before + after + 10}",
+        f'{name}_bucket{{{at},le="0.25"}}': slow,
+        f'{name}_bucket{{{at},le="+Inf"}}': f"0+60x{before + after + 10}",
+        f"{semconv.MODEL_LATENCY_OBJECTIVE.prometheus_name}{{{at}}}": f"0.25x{before + after + 10}",
+        f'{semconv.MODEL_OBJECTIVE.prometheus_name}{{{at},ml_objective="availability"}}': f"0.995x{before + after}",
+    }
+    expectations = _close(promql.ERROR_BUDGET, 0.005, 1e-9)
+    for window, factor in (("1h", 14.4), ("6h", 6), ("1d", 3), ("3d", 1)):
+        expectations |= _close(f'{promql.burn_threshold(window)}{{ml_objective="availability"}}', 0.005 * factor, 1e-9)
+    minutes = {"5m": 5, "30m": 30, "1h": 60, "2h": 120, "6h": 360, "1d": before + after, "3d": before + after}
+    for window, length in minutes.items():
+        late = np.arange(length) < after
+        bad = np.where(late, end, begin).sum() / np.where(late, 60 + end, 60 + begin).sum()
+        over = np.where(late, 12, 6).sum() / (60 * length)
+        tolerance = 1e-12 if length <= after else 0.02
+        expectations |= _close(promql.ERRORS.ratio(window), float(bad), tolerance)
+        expectations |= _close(promql.SLOW.ratio(window), float(over), tolerance)
+    evaluate(series, expectations, at=f"{before + after}m", only="windvane-(calls|errors|slow)")
+
+
+def test_the_share_of_a_model_on_shifted_features_is_weighted_by_importance(evaluate: Callable[..., str]) -> None:
+    """Only inputs with enough rows count; without importances it is their share."""
+    features = {name: FEATURES[name] for name in ("shifted", "slight", "even")}
+    at = 'ml_model_name="m",ml_model_version="1",ml_feature_name="NAME"'
+    shifted = [name for name in features if _expected(name, 60)["psi"] > _expected(name, 60)["floor"]]
+    assert 0 < len(shifted) < len(features)
+    weights = dict(zip(features, (0.5, 0.3, 0.2), strict=True))
+    importance = {
+        f"{semconv.FEATURE_IMPORTANCE.prometheus_name}{{{at.replace('NAME', name)}}}": f"{weight}x200"
+        for name, weight in weights.items()
+    }
+    weighted = sum(weights[name] for name in shifted)
+    share, only = len(shifted) / len(features), f"{_HOUR}|windvane-drift-budget"
+    evaluate(_series(features) | importance, _close(promql.DRIFT_SHARE, weighted, 1e-9), at="160m", only=only)
+    evaluate(_series(features), _close(promql.DRIFT_SHARE, share, 1e-9), at="160m", only=only)
+
+
+def test_a_canary_is_compared_with_stable_as_numpy_does(evaluate: Callable[..., str]) -> None:
+    """Excess and standard error of its failures, the 95th percentile, and PSI of its answers with the floor."""
+    name = semconv.PREDICTION_DURATION.prometheus_name
+    calls, errors = {"1": 90, "2": 10}, {"1": 1, "2": 2}
+    answers = {"1": (45, 30, 15), "2": (2, 3, 5)}
+    series: dict[str, str] = {}
+    for version, number_of_calls in calls.items():
+        at = f'ml_model_name="m",ml_model_version="{version}"'
+        series[f"{name}_count{{{at}}}"] = f"0+{number_of_calls - errors[version]}x200"
+        series[f'{name}_count{{{at},error_type="E"}}'] = f"0+{errors[version]}x200"
+        for bound, share in (("0.1", 0.5), ("0.25", 0.9), ("0.5", 1), ("+Inf", 1)):
+            series[f'{name}_bucket{{{at},le="{bound}"}}'] = f"0+{share * 10 * number_of_calls:g}x200"
+        for i, number in enumerate(answers[version]):
+            bin_ = f'{at},ml_feature_name="y",ml_feature_role="output",ml_feature_bin="0{i}"'
+            series[f"{semconv.FEATURE_OBSERVATIONS.prometheus_name}{{{bin_}}}"] = f"0+{number}x200"
+            series[
+                f'{semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name}{{{bin_},ml_feature_bin_range="r{i}"}}'
+            ] = "1000x200"
+    shares = {version: errors[version] / calls[version] for version in calls}
+    pooled = sum(errors.values()) / sum(calls.values())
+    noise = 5 * np.sqrt(pooled * (1 - pooled) * sum(1 / (60 * number) for number in calls.values()))
+    p, q = (np.array(answers[version]) * 60 + 0.5 for version in ("2", "1"))
+    rows = 1 / (60 * sum(answers["2"])) + 1 / (60 * sum(answers["1"]))
+    freedom = len(p) - 1
+    floor = rows * freedom * (1 - 2 / (9 * freedom) + 6 * np.sqrt(2 / (9 * freedom))) ** 3
+    p, q = p / p.sum(), q / q.sum()
+    canary = '{ml_model_version="2"}'
+    evaluate(
+        series,
+        _close(promql.CANARY_ERROR_EXCESS + canary, shares["2"] - shares["1"], 1e-9)
+        | _close(promql.CANARY_ERROR_NOISE + canary, float(noise), 1e-9)
+        | _close(promql.DEPLOYMENT_P95 + canary, 0.25 + 0.25 * 0.5, 1e-9)
+        | _close(promql.CANARY_OUTPUT_PSI + canary, float(np.sum((p - q) * np.log(p / q))), 1e-9)
+        | _close(promql.CANARY_OUTPUT_FLOOR + canary, float(floor), 1e-9),
+        at="160m",
+        only=f"{_HOUR}|windvane-(calls|canary|canary-output)",
+    )
