@@ -17,8 +17,8 @@ from windvane_dashboards.cli_rules.backtest import change_threshold
 from windvane_dashboards.cli_rules.check import generated_groups
 from windvane_dashboards.cli_rules.rulefile import parse_groups
 from windvane_dashboards.cli_rules.scratch_prometheus import scratch_prometheus
-from windvane_dashboards.cli_rules.server import RulesError
 from windvane_dashboards.rules import Timings, render
+from windvane_dashboards.server import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -325,7 +325,7 @@ def test_a_threshold_is_what_the_first_comparison_compares_with() -> None:
     assert change_threshold(rule, 3.0)[0]["expr"] == "a > 3.0 and b > 3.0 unless c > 0.5"
     assert change_threshold({"alert": "A", "expr": "rate(a[5m]) >= 1e-3"}, 2.0)[0]["expr"] == "rate(a[5m]) >= 2.0"
     for expr in ("a", "a > max(b)", "a > max by (c) (b)", "a > (b)"):
-        with pytest.raises(RulesError, match="no threshold to change"):
+        with pytest.raises(CommandError, match="no threshold to change"):
             change_threshold({"alert": "A", "expr": expr}, 1)
 
 

@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from windvane_dashboards.cli_rules import command
 from windvane_dashboards.cli_rules.rulefile import compare, parse_groups, seconds
-from windvane_dashboards.cli_rules.server import RulesError
 from windvane_dashboards.rules import render
 from windvane_dashboards.rules.model import MAX_RULES_PER_GROUP
+from windvane_dashboards.server import CommandError
 from windvane_processors.stack import Stack
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def test_two_rules_of_one_alert_are_compared_in_their_order() -> None:
 def test_durations_are_read_as_prometheus_writes_them() -> None:
     """Also those of several parts; anything else is refused."""
     assert [seconds(text) for text in ("59m30s", "1d", "1500ms", "0s", 0, None)] == [3570, 86_400, 1.5, 0, 0, 0]
-    with pytest.raises(RulesError, match="'5 minutes' is no duration"):
+    with pytest.raises(CommandError, match="'5 minutes' is no duration"):
         seconds("5 minutes")
 
 

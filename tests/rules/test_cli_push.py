@@ -16,7 +16,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from windvane_dashboards.cli_rules import command, server
+from windvane_dashboards import server
+from windvane_dashboards.cli_rules import command
 from windvane_dashboards.rules import render
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from receivers import WebhookReceiver
 
 from windvane_dashboards.cli_rules import command
 from windvane_dashboards.cli_rules.scratch_prometheus import ScratchPrometheus
-from windvane_dashboards.cli_rules.server import Server
 from windvane_dashboards.rules import render
+from windvane_dashboards.server import Server
 from windvane_processors.stack import Child, answers
 
 if TYPE_CHECKING:

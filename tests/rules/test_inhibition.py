@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from windvane_dashboards.cli_rules.server import Server
 from windvane_dashboards.rules import ALERT_NAMES
+from windvane_dashboards.server import Server
 from windvane_processors.stack import Child, answers
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from windvane.errors import WindvaneError
 from windvane_dashboards.cli_rules import backtest, check, explain, push, routing
 from windvane_dashboards.cli_rules.formats import FORMATS
 from windvane_dashboards.cli_rules.options import rule_options
+from windvane_dashboards.command_group import CommandGroup
 from windvane_dashboards.output import deliver
 
 if TYPE_CHECKING:
@@ -19,18 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-class _Rules(click.Group):
-    """A group whose commands end in one line and exit code 2 where they cannot do what they are for."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except WindvaneError as error:
-            click.echo(f"windvane: {error}", err=True)
-            ctx.exit(2)
-
-
-@click.group("rules", cls=_Rules)
+@click.group("rules", cls=CommandGroup)
 def command() -> None:
     """Render the rules, which are the same for every model; compare, send, explain and try them."""
 

@@ -23,9 +23,9 @@ from windvane_dashboards.cli_rules.options import faster_option, timings
 from windvane_dashboards.cli_rules.replay import Episode, Replay
 from windvane_dashboards.cli_rules.rulefile import Group, Rule, name_of, seconds
 from windvane_dashboards.cli_rules.scratch_prometheus import blocks_from, scratch_prometheus
-from windvane_dashboards.cli_rules.server import Prometheus, RulesError
 from windvane_dashboards.promql import MODEL_LABEL, VERSION_LABEL
 from windvane_dashboards.rules import render
+from windvane_dashboards.server import CommandError, Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,7 +55,7 @@ class _Time(click.ParamType[float]):
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         with contextlib.suppress(ValueError):
             return float(value)
-        with contextlib.suppress(RulesError):
+        with contextlib.suppress(CommandError):
             return time.time() - seconds(value)
         return self.fail(
             f"{value!r} is neither 2026-01-31T12:00:00Z, nor seconds since the epoch, nor how long ago, 7d", param, ctx
@@ -177,14 +177,14 @@ def change_threshold(rule: Rule, number: float) -> tuple[Rule, str]:
         The rule with that, and what it has compared with.
 
     Raises:
-        RulesError: its expression compares with something else, or not at all.
+        CommandError: its expression compares with something else, or not at all.
     """
     expression = str(rule["expr"])
     operator = re.search("[<>]", expression)
     first = _COMPARISON.match(expression, operator.start()) if operator else None
     if first is None:
         msg = f"{name_of(rule)} compares with no number and no series, so it has no threshold to change"
-        raise RulesError(msg)
+        raise CommandError(msg)
     operand = first["operand"]
 
     def replace(match: re.Match[str]) -> str:

@@ -11,8 +11,8 @@ import yaml
 
 from windvane_dashboards.cli_rules.options import rule_options
 from windvane_dashboards.cli_rules.rulefile import Finding, Group, Rule, compare, name_of, parse_groups
-from windvane_dashboards.cli_rules.server import Prometheus, RulesError
 from windvane_dashboards.cli_rules.tools import run
+from windvane_dashboards.server import CommandError, Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,7 +72,7 @@ def files_against(expected: Iterable[Group], paths: Iterable[Path]) -> tuple[lis
         The differences, and what is to be said besides.
 
     Raises:
-        RulesError: a file cannot be read.
+        CommandError: a file cannot be read.
     """
     found: list[Group] = []
     findings: list[Finding] = []
@@ -81,7 +81,7 @@ def files_against(expected: Iterable[Group], paths: Iterable[Path]) -> tuple[lis
             groups = parse_groups(path.read_text(encoding="utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
             msg = f"{path} cannot be read: {error}"
-            raise RulesError(msg) from error
+            raise CommandError(msg) from error
         found += groups
         if complaint := _promtool(groups):
             findings.append(Finding("failing", str(path), "", complaint))
@@ -117,7 +117,7 @@ def server_against(expected: list[Group], prometheus: Prometheus) -> list[Findin
     """Compare the rules that a Prometheus has loaded with what is generated, and name those that fail.
 
     Raises:
-        RulesError: it does not answer.
+        CommandError: it does not answer.
     """
     groups = prometheus.api("rules")["groups"]
     failing = [

@@ -18,9 +18,9 @@ from windvane import semconv
 from windvane._table import aligned, printable
 from windvane_dashboards.cli_rules.check import generated_groups
 from windvane_dashboards.cli_rules.rulefile import Rule, name_of, reasons
-from windvane_dashboards.cli_rules.server import Prometheus, RulesError
 from windvane_dashboards.promql import MODEL_LABEL, VERSION_LABEL
 from windvane_dashboards.rules import render
+from windvane_dashboards.server import CommandError, Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,7 +80,7 @@ def _rules(files: Mapping[str, str], alert: str) -> list[Rule]:
         near = [names[name] for name in difflib.get_close_matches(alert.lower(), names, n=3, cutoff=0.4)]
         said = f"did you mean {' or '.join(near)}?" if near else f"the alerts are {', '.join(names.values())}"
         msg = f"there is no alert {printable(alert)!r}; {said}"
-        raise RulesError(msg)
+        raise CommandError(msg)
     return found
 
 
@@ -92,7 +92,7 @@ def runbook(alert: str) -> str:
     """Return the text of an alert's runbook.
 
     Raises:
-        RulesError: this installation has none.
+        CommandError: this installation has none.
     """
     # A wheel carries the folder inside the package; in a checkout it stands at the top.
     root = Path(str(resources("windvane_dashboards")))
@@ -101,7 +101,7 @@ def runbook(alert: str) -> str:
         if page.is_file():
             return page.read_text(encoding="utf-8")
     msg = f"the runbook of {alert} is missing from this installation; install windvane anew"
-    raise RulesError(msg)
+    raise CommandError(msg)
 
 
 # --- Now ------------------------------------------------------------------------------------------

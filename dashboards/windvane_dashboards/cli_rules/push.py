@@ -16,7 +16,7 @@ from windvane_dashboards.cli_rules.check import generated_groups
 from windvane_dashboards.cli_rules.formats import NAMESPACE
 from windvane_dashboards.cli_rules.options import rule_options
 from windvane_dashboards.cli_rules.rulefile import Group, compare, is_ours, parse_groups, to_yaml
-from windvane_dashboards.cli_rules.server import RulesError, Server
+from windvane_dashboards.server import CommandError, Server, grafana_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,7 +102,7 @@ def plan(expected: Iterable[Group], deployed: Iterable[Group]) -> tuple[list[Cha
         The changes, in the order in which they are to be made; and the groups that are not windvane's.
 
     Raises:
-        RulesError: a group of a generated name is not windvane's.
+        CommandError: a group of a generated name is not windvane's.
     """
     there = {group["name"]: group for group in deployed}
     changes = []
@@ -113,7 +113,7 @@ def plan(expected: Iterable[Group], deployed: Iterable[Group]) -> tuple[list[Cha
             continue
         if old.get("rules") and not is_ours(old):
             msg = f"a group {name} is there that windvane did not make; rename it, or choose another folder or tenant"
-            raise RulesError(msg)
+            raise CommandError(msg)
         findings = compare([group], [old], everything=True)
         detail = "\n".join(f"{found.status} {found.rule}\n{found.detail}".strip() for found in findings)
         changes.append(Change("change" if findings else "unchanged", name, group, detail))
@@ -146,7 +146,7 @@ class Ruler:
         """Return the groups that are there; in Grafana those that came by conversion.
 
         Raises:
-            RulesError: it does not answer, or not with rules.
+            CommandError: it does not answer, or not with rules.
         """
         status, body = self._server.request("GET", self._base, accept=[http.HTTPStatus.NOT_FOUND])
         if status == http.HTTPStatus.NOT_FOUND:
@@ -158,14 +158,14 @@ class Ruler:
             groups = namespaces.get(self._namespace) or []
         except (yaml.YAMLError, AttributeError) as error:
             msg = f"{self._server} answers with something else than rules: is this its address?"
-            raise RulesError(msg) from error
+            raise CommandError(msg) from error
         return parse_groups(yaml.safe_dump({"groups": groups}), str(self._server))
 
     def apply(self, change: Change) -> None:
         """Make one change.
 
         Raises:
-            RulesError: it is refused; what was changed before stays, and another push goes on from there.
+            CommandError: it is refused; what was changed before stays, and another push goes on from there.
         """
         path = f"{self._base}/{quote(self._namespace, safe='')}"
         try:
@@ -174,27 +174,21 @@ class Ruler:
                 self._server.request("DELETE", f"{path}/{quote(change.name, safe='')}", accept=missing)
             else:
                 self._server.request("POST", path, body=to_yaml(change.group), headers={**_YAML, **self._headers})
-        except RulesError as error:
+        except CommandError as error:
             msg = f"{change.action} {change.name}: {error}"
-            raise RulesError(msg) from error
+            raise CommandError(msg) from error
 
 
 def grafana(url: str, folder: str, datasource: str | None) -> Ruler:
     """Return the rules in a folder of Grafana, with the token in GRAFANA_TOKEN.
 
     Raises:
-        RulesError: no token, or not one data source to choose.
+        CommandError: no token, or not one data source to choose.
     """
-    token = os.environ.get("GRAFANA_TOKEN", "").strip()
-    if not token:
-        msg = "GRAFANA_TOKEN is not set: make a service account in Grafana and put its token there"
-        raise RulesError(msg)
-    server = Server(
-        "Grafana",
+    server = grafana_server(
         url,
-        headers={"authorization": f"Bearer {token}", "accept": "application/yaml, application/json"},
-        refused="the token in GRAFANA_TOKEN needs to read and write alert rules, set their provisioning status, read "
-        "data sources, and read, make and write folders",
+        needs="read and write alert rules, set their provisioning status, read data sources, and read, make and write "
+        "folders",
         missing="rules can be converted in Grafana 12 and newer; is this its address, with its sub-path?",
     )
     uid = datasource or _only_datasource(server)
@@ -206,7 +200,7 @@ def _only_datasource(server: Server) -> str:
     if len(found) != 1:
         named = ", ".join(f"{one['uid']} ({one['name']})" for one in found) or "none"
         msg = f"{server} has not one data source for Prometheus but these: {named}; choose with --datasource UID"
-        raise RulesError(msg)
+        raise CommandError(msg)
     uid: str = found[0]["uid"]
     return uid
 
@@ -215,7 +209,7 @@ def mimir(url: str, tenant: str | None) -> Ruler:
     """Return windvane's rules in Mimir, with the credentials in the variables that mimirtool reads.
 
     Raises:
-        RulesError: the address is none.
+        CommandError: the address is none.
     """
     headers = {"x-scope-orgid": tenant} if tenant else {}
     token, key = os.environ.get("MIMIR_AUTH_TOKEN", "").strip(), os.environ.get("MIMIR_API_KEY", "").strip()

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from windvane import semconv
 from windvane_dashboards.cli_rules.rulefile import Group, Rule, name_of, seconds
 from windvane_dashboards.cli_rules.scratch_prometheus import STALE, ScratchPrometheus
-from windvane_dashboards.cli_rules.server import Prometheus, RulesError
 from windvane_dashboards.promql import MODEL_LABEL
+from windvane_dashboards.server import CommandError, Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -93,7 +93,7 @@ class _Alert:
         self._own = {str(name): str(text) for name, text in (rule.get("labels") or {}).items()}
         if any("{{" in text for text in self._own.values()):
             msg = f"{self._name}: labels made by templates cannot be evaluated here"
-            raise RulesError(msg)
+            raise CommandError(msg)
         self._begin = begin
         self.active: dict[Labels, Episode] = {}
         self.episodes: list[Episode] = []
@@ -168,7 +168,7 @@ class Replay:
         log: told what is being done.
 
     Raises:
-        RulesError: there are too many evaluations.
+        CommandError: there are too many evaluations.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class Replay:
         shortest = min((node.step for node in self._nodes), default=1000)
         if (self._end - self._begin + longest) * 1000 / shortest > _MOST_STEPS:
             msg = f"more than {_MOST_STEPS} evaluations; choose a shorter time"
-            raise RulesError(msg)
+            raise CommandError(msg)
         self._read = {name for node in self._nodes for name in node.reads}
         self._earliest = 0  # milliseconds; before the first raw sample no rule gives anything
 
@@ -202,7 +202,7 @@ class Replay:
             model: only those of this model, and those that are no model's; all by default.
 
         Raises:
-            RulesError: there are none or too many, or the source does not answer.
+            CommandError: there are none or too many, or the source does not answer.
         """
         only = "" if model is None else f", {MODEL_LABEL}=~{json.dumps(f'{re.escape(model)}|', ensure_ascii=False)}"
         raw: dict[str, float] = {}
@@ -227,20 +227,20 @@ class Replay:
                 count += number
                 if count > _MOST_SAMPLES:
                     msg = f"more than {_MOST_SAMPLES:,} samples; choose a shorter time or one model with --model"
-                    raise RulesError(msg)
+                    raise CommandError(msg)
                 self._scratch.write(series)
                 self._log(f"read {name}, {count:,} samples so far")
         self._earliest = earliest
         if not count:
             msg = f"{self._source} has none of the series that the rules read, at that time"
-            raise RulesError(msg)
+            raise CommandError(msg)
         return count
 
     def run(self) -> list[Episode]:
         """Evaluate every rule; return the alerts in the order in which they began.
 
         Raises:
-            RulesError: a rule cannot be evaluated.
+            CommandError: a rule cannot be evaluated.
         """
         episodes: list[Episode] = []
         for number, unit in enumerate(self._units, 1):
@@ -255,7 +255,7 @@ class Replay:
         """Evaluate other forms of the rules of an alert, in their order, over what `run` has stored.
 
         Raises:
-            RulesError: a rule cannot be evaluated.
+            CommandError: a rule cannot be evaluated.
         """
         episodes: list[Episode] = []
         nodes = (node for node in self._nodes if "alert" in node.rule and name_of(node.rule) == alert)
@@ -287,7 +287,7 @@ class Replay:
                 labels = alert.labels(dict(metric))
                 for when, value in samples:
                     if labels in held.setdefault(when, {}):
-                        raise RulesError(_twice(node.rule))
+                        raise CommandError(_twice(node.rule))
                     held[when][labels] = value
             for when in range(first, last + 1, node.step):
                 alert.step(when / 1000, held.get(when, {}))
@@ -314,7 +314,7 @@ class Replay:
                 # `a or b` gives a's name at some steps and none at others: two series here, one in the rule.
                 matrix[labels] = merged = sorted([*matrix.get(labels, []), *samples])
                 if len({when for when, _ in merged}) < len(merged):
-                    raise RulesError(_twice(node.rule))
+                    raise CommandError(_twice(node.rule))
             yield first, last, matrix
             first = last + node.step
             steps = min(max(_MOST_VALUES // max(len(matrix), 1), 1), _MOST_POINTS)
@@ -355,7 +355,7 @@ class Replay:
                     continue
                 vector = {alert.labels(one["metric"]): _value(one) for one in found}
                 if len(vector) != len(found):
-                    raise RulesError(_twice(node.rule))
+                    raise CommandError(_twice(node.rule))
                 alert.step(at, vector)
                 store.step(at, dict.fromkeys(alert.series(), 1.0))
         return [episode for alert in alerts if alert is not None for episode in alert.episodes]

@@ -15,10 +15,10 @@ from windvane import semconv
 from windvane._table import aligned, printable
 from windvane_dashboards.cli_rules.check import generated_groups
 from windvane_dashboards.cli_rules.rulefile import Rule, name_of
-from windvane_dashboards.cli_rules.server import Prometheus, RulesError
 from windvane_dashboards.cli_rules.tools import needed, run
 from windvane_dashboards.promql import MODEL_LABEL, VERSION_LABEL
 from windvane_dashboards.rules import render
+from windvane_dashboards.server import CommandError, Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -107,13 +107,13 @@ def _models(prometheus: Prometheus) -> list[dict[str, str]]:
     """Return the models that report, with every owner that one declares.
 
     Raises:
-        RulesError: it does not answer, or knows no model.
+        CommandError: it does not answer, or knows no model.
     """
     by = f"{MODEL_LABEL}, {VERSION_LABEL}, {_TEAM}, {_SEVERITY}"
     found = prometheus.query(f"group by ({by}) (last_over_time({semconv.MODEL_INFO.prometheus_name}[1h]))")
     if not found:
         msg = f"{prometheus} knows no model that reported within the last hour; try one with --model"
-        raise RulesError(msg)
+        raise CommandError(msg)
     return sorted((one["metric"] for one in found), key=lambda labels: sorted(labels.items()))
 
 
@@ -146,7 +146,7 @@ class Routes:
         path: the configuration; it is only read.
 
     Raises:
-        RulesError: amtool is not found, or the file is no configuration.
+        CommandError: amtool is not found, or the file is no configuration.
     """
 
     def __init__(self, path: Path) -> None:
@@ -158,7 +158,7 @@ class Routes:
             self.default_receiver = str(root["receiver"])
         except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
             msg = f"{path} is no configuration of an Alertmanager: it needs `route:` with a `receiver:`"
-            raise RulesError(msg) from error
+            raise CommandError(msg) from error
         self.matched_labels = sorted(set(_matched(root)))
         self._known: dict[tuple[tuple[str, str], ...], list[str]] = {}
 
@@ -166,7 +166,7 @@ class Routes:
         """Tell where an alert ends.
 
         Raises:
-            RulesError: amtool refuses the configuration or the labels.
+            CommandError: amtool refuses the configuration or the labels.
         """
         # Labels that the file does not name cannot matter, so alerts that differ in nothing else are asked for once.
         key = tuple(sorted((name, text) for name, text in labels.items() if name in self._text))
@@ -181,7 +181,7 @@ class Routes:
         succeeded, told = run(self._amtool, *arguments, seconds=_AMTOOL_SECONDS)
         if not succeeded:
             msg = f"amtool refuses {self._path}: {told.splitlines()[-1].removeprefix('amtool: error: ')}"
-            raise RulesError(msg)
+            raise CommandError(msg)
         return [name for name in told.strip().split(",") if name]
 
 

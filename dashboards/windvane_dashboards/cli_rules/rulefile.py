@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import yaml
 
-from windvane_dashboards.cli_rules.server import RulesError
+from windvane_dashboards.server import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +45,7 @@ def seconds(duration: object) -> float:
     """Read a duration as Prometheus writes it; None is 0.
 
     Raises:
-        RulesError: it is none.
+        CommandError: it is none.
 
     Example:
         >>> seconds("59m30s")
@@ -54,7 +54,7 @@ def seconds(duration: object) -> float:
     text = "0s" if duration in {None, 0, "0"} else str(duration)
     if not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
         msg = f"{text!r} is no duration like 5m or 1h30m"
-        raise RulesError(msg)
+        raise CommandError(msg)
     return float(sum(int(number) * _UNITS[unit] for number, unit in _DURATION.findall(text)))
 
 
@@ -62,7 +62,7 @@ def parse_groups(text: str, source: str) -> list[Group]:
     """Read rule groups from YAML: a rule file of Prometheus or Mimir, PrometheusRule objects, or several of these.
 
     Raises:
-        RulesError: it is no YAML, or holds no rule groups.
+        CommandError: it is no YAML, or holds no rule groups.
     """
     try:
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
@@ -70,14 +70,14 @@ def parse_groups(text: str, source: str) -> list[Group]:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""
         msg = f"{source}{where} is no YAML: {getattr(error, 'problem', None) or 'unreadable'}"
-        raise RulesError(msg) from error
+        raise CommandError(msg) from error
     groups: list[Group] = []
     for document in documents:
         holder = document.get("spec", document) if isinstance(document, dict) else None
         found = holder.get("groups") if isinstance(holder, dict) else None
         if not isinstance(found, list):
             msg = f"{source} is no rule file: it needs `groups:`, or a PrometheusRule with `spec.groups:`"
-            raise RulesError(msg)
+            raise CommandError(msg)
         groups += found
     for group in groups:
         _check(group, source)
@@ -87,11 +87,11 @@ def parse_groups(text: str, source: str) -> list[Group]:
 def _check(group: object, source: str) -> None:
     if not isinstance(group, dict) or not isinstance(group.get("name"), str):
         msg = f"{source} holds a group without a name"
-        raise RulesError(msg)
+        raise CommandError(msg)
     for rule in group.get("rules") or []:
         if not isinstance(rule, dict) or not isinstance(rule.get("expr"), str | int | float) or not _names(rule):
             msg = f"{source}, group {group['name']}: every rule needs `expr` and either `record` or `alert`"
-            raise RulesError(msg)
+            raise CommandError(msg)
 
 
 def _names(rule: Rule) -> list[str]:

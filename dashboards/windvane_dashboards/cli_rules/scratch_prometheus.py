@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from windvane_dashboards.cli_rules.server import Prometheus, RulesError
 from windvane_dashboards.cli_rules.tools import needed, run
+from windvane_dashboards.server import CommandError, Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,7 +42,7 @@ class ScratchPrometheus(Prometheus):
             series: labels, name included, and the samples in the order of time: milliseconds and value.
 
         Raises:
-            RulesError: it does not take them.
+            CommandError: it does not take them.
         """
         batch = bytearray()
         for labels, samples in series:
@@ -104,7 +104,7 @@ def scratch_prometheus(blocks: Path | None = None) -> Iterator[ScratchPrometheus
             any time.
 
     Raises:
-        RulesError: no Prometheus is found.
+        CommandError: no Prometheus is found.
         StackError: it does not start.
     """
     from windvane_processors.stack import Child, answers  # noqa: PLC0415 - only where it is needed
@@ -142,10 +142,10 @@ def blocks_from(openmetrics: Path, folder: Path) -> None:
     """Make blocks of a file in the OpenMetrics format, as `promtool tsdb dump-openmetrics` writes it.
 
     Raises:
-        RulesError: promtool is not found, or cannot read the file.
+        CommandError: promtool is not found, or cannot read the file.
     """
     arguments = ("tsdb", "create-blocks-from", "openmetrics", "--quiet", openmetrics, folder)
     succeeded, told = run(needed("promtool"), *arguments, seconds=_PROMTOOL_SECONDS)
     if not succeeded:
         msg = f"{openmetrics}: promtool makes no blocks of it: {told.splitlines()[-1]}"
-        raise RulesError(msg)
+        raise CommandError(msg)

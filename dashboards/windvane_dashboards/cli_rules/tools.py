@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from windvane_dashboards.cli_rules.server import RulesError
+from windvane_dashboards.server import CommandError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,14 +20,14 @@ def needed(name: str) -> Path:
         name: one of `windvane_processors.stack.BINARIES`.
 
     Raises:
-        RulesError: it is neither on PATH nor in the cache.
+        CommandError: it is neither on PATH nor in the cache.
     """
     from windvane_processors.stack import find  # noqa: PLC0415 - only where a program is needed
 
     program = find(name)
     if program is None:
         msg = f"{name} was not found; `windvane stack build {name}` gets it"
-        raise RulesError(msg)
+        raise CommandError(msg)
     return program
 
 
@@ -35,7 +35,7 @@ def run(program: Path, *arguments: str | Path, seconds: float) -> tuple[bool, st
     """Run a program; return whether it succeeded, and what it printed: its output then, else its complaints.
 
     Raises:
-        RulesError: it cannot be started, or takes longer.
+        CommandError: it cannot be started, or takes longer.
     """
     try:
         done = subprocess.run(  # noqa: S603 - found on PATH or in the cache by its name
@@ -49,10 +49,10 @@ def run(program: Path, *arguments: str | Path, seconds: float) -> tuple[bool, st
         )
     except subprocess.TimeoutExpired as error:
         msg = f"{program.name} has not ended after {seconds:g} s"
-        raise RulesError(msg) from error
+        raise CommandError(msg) from error
     except OSError as error:
         msg = f"{program.name} cannot be started: {error.strerror}"
-        raise RulesError(msg) from error
+        raise CommandError(msg) from error
     if done.returncode == 0:
         return True, done.stdout
     return False, done.stderr.strip() or done.stdout.strip() or f"ended with exit code {done.returncode}"

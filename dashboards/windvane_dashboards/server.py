@@ -1,10 +1,11 @@
-"""HTTP to what the rules are used with: Prometheus, Grafana, Mimir. Every failure is one clear line."""
+"""HTTP to what rules and dashboards are used with: Prometheus, Grafana, Mimir. Every failure is one clear line."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
 import json
+import os
 import socket
 import ssl
 import urllib.error
@@ -19,7 +20,7 @@ from windvane.errors import WindvaneError
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-__all__ = ["Prometheus", "RulesError", "Server"]
+__all__ = ["CommandError", "Prometheus", "Server", "grafana_server"]
 
 _SECONDS: Final = 30
 _QUERY_SECONDS: Final = 150  # Prometheus itself ends a query after two minutes
@@ -28,8 +29,11 @@ _LONGEST_MESSAGE: Final = 300
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
-class RulesError(WindvaneError, RuntimeError):
-    """Rules that cannot be read, compared, sent or evaluated; the message says what to do."""
+class CommandError(WindvaneError, RuntimeError):
+    """What a command cannot do: rules or dashboards that cannot be read, compared, sent or evaluated.
+
+    The message says what to do instead.
+    """
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -50,7 +54,7 @@ class Server:
         missing: what to do where it answers 404.
 
     Raises:
-        RulesError: the address is none.
+        CommandError: the address is none.
     """
 
     def __init__(
@@ -64,10 +68,10 @@ class Server:
             parts, host = urlsplit(""), None
         if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
             msg = f"{name}: not an address like http://host:9090"
-            raise RulesError(msg)
+            raise CommandError(msg)
         if parts.username or parts.password:
             msg = f"{name}: an address holds no user and password, since other users of the machine see it; {refused}"
-            raise RulesError(msg.rstrip("; "))
+            raise CommandError(msg.rstrip("; "))
         self.name = name
         self.url = url.rstrip("/")
         self._headers = dict(headers or {})
@@ -98,7 +102,7 @@ class Server:
             seconds: the longest wait for the next bytes; 30 by default.
 
         Raises:
-            RulesError: no answer, or a status that is an error.
+            CommandError: no answer, or a status that is an error.
         """
         seconds = seconds or _SECONDS
         asked = urllib.request.Request(  # noqa: S310 - http or https, see __init__
@@ -113,24 +117,24 @@ class Server:
                 with contextlib.suppress(OSError, http.client.HTTPException):
                     told = self._read(error)
                 if error.code not in accept:
-                    raise RulesError(self._why(error.code, told, error.headers.get("location"))) from None
+                    raise CommandError(self._why(error.code, told, error.headers.get("location"))) from None
                 return error.code, told
         except (OSError, http.client.HTTPException) as error:
             msg = f"{self} does not answer: {_no_answer(error, seconds)}"
-            raise RulesError(msg) from error
+            raise CommandError(msg) from error
 
     def json(self, method: str, path: str, *, body: bytes | None = None, **named: Any) -> Any:  # noqa: ANN401 - JSON
         """Send a request and read the answer as JSON.
 
         Raises:
-            RulesError: as `request`; or the answer is no JSON.
+            CommandError: as `request`; or the answer is no JSON.
         """
         _, told = self.request(method, path, body=body, **named)
         try:
             return json.loads(told)
         except ValueError as error:
             msg = f"{self} answers with something else than JSON: {self._missing}"
-            raise RulesError(msg) from error
+            raise CommandError(msg) from error
 
     def __str__(self) -> str:
         """Name and address, as messages call it."""
@@ -141,7 +145,7 @@ class Server:
         read: bytes = answer.read(_MOST_BYTES + 1)
         if len(read) > _MOST_BYTES:
             msg = f"the answer is longer than {_MOST_BYTES >> 20} MiB; ask for less"
-            raise RulesError(msg)
+            raise CommandError(msg)
         return read
 
     def _why(self, status: int, body: bytes, location: str | None) -> str:
@@ -185,6 +189,27 @@ def _message(body: bytes) -> str:
     return "" if line.startswith("<") else line[:_LONGEST_MESSAGE]  # a page for browsers says nothing
 
 
+def grafana_server(url: str, *, needs: str, missing: str) -> Server:
+    """Return a Grafana, with the service account's token in GRAFANA_TOKEN.
+
+    Args:
+        url: its address, with its sub-path.
+        needs: what the token must be allowed to do.
+        missing: what to do where it has not what is asked for.
+
+    Raises:
+        CommandError: there is no token, or the address is none.
+    """
+    token = os.environ.get("GRAFANA_TOKEN", "").strip()
+    if not token:
+        msg = "GRAFANA_TOKEN is not set: make a service account in Grafana and put its token there"
+        raise CommandError(msg)
+    headers = {"authorization": f"Bearer {token}", "accept": "application/yaml, application/json"}
+    return Server(
+        "Grafana", url, headers=headers, refused=f"the token in GRAFANA_TOKEN needs to {needs}", missing=missing
+    )
+
+
 class Prometheus(Server):
     """The HTTP API of Prometheus, or of what speaks it.
 
@@ -202,7 +227,7 @@ class Prometheus(Server):
         """Ask the API; return what stands under `data`.
 
         Raises:
-            RulesError: as `Server.request`.
+            CommandError: as `Server.request`.
         """
         answer = self.json(
             "GET" if form is None else "POST",
@@ -213,14 +238,14 @@ class Prometheus(Server):
         )
         if not isinstance(answer, dict) or "data" not in answer:
             msg = f"{self} answers, but not as Prometheus does: {self._missing}"
-            raise RulesError(msg)
+            raise CommandError(msg)
         return answer["data"]
 
     def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
         """Evaluate an expression at a time, now by default; return the series as the API gives them.
 
         Raises:
-            RulesError: as `Server.request`; it refuses an expression with its own words.
+            CommandError: as `Server.request`; it refuses an expression with its own words.
         """
         time = {} if at is None else {"time": f"{at:.3f}"}
         result: list[dict[str, Any]] = self.api("query", {"query": expression, **time})["result"]
