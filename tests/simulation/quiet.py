@@ -1,7 +1,7 @@
 """False tickets in a month without drift: `python tests/simulation/quiet.py`.
 
-All models go through the numpy emulation; those of `--prometheus` also through the shipped rules in promtool, which is
-Prometheus' own engine: each rule at each minute of the month.
+All models go through the numpy emulation; those of `--prometheus` also through the shipped rules in a real Prometheus,
+each rule at its own interval.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=30)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--reference-days", type=int, default=60)
-    parser.add_argument("--prometheus", type=int, default=0, metavar="N", help="as many models also through promtool")
+    parser.add_argument("--prometheus", type=int, default=0, metavar="N", help="as many models also through Prometheus")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     rows_per_day = np.geomspace(50, 50_000, options.models)
