@@ -202,9 +202,46 @@ DRIFT_METHOD: Final = Attribute(
     "ml.drift.method", "string", "Statistic the threshold is for.", ("psi", "js_divergence", "hellinger", "ks")
 )
 
+OUTCOME_RESULT: Final = Attribute(
+    "ml.outcome.result",
+    "string",
+    "Whether the prediction was right: the class predicted, a number within the declared tolerance, the item among the "
+    "ranked ones; `unjudged` where a number has no tolerance.",
+    ("right", "wrong", "unjudged"),
+)
+OUTCOME_SEGMENT: Final = Attribute(
+    "ml.outcome.segment",
+    "string",
+    "Bin of the feature that the model declares its segments by, as `ml.feature.bin`; absent without one.",
+)
 OUTCOME_PREDICTED: Final = Attribute("ml.outcome.predicted", "string", "Predicted class (capped).")
 OUTCOME_ACTUAL: Final = Attribute("ml.outcome.actual", "string", "Actual class (capped).")
-OUTCOME_SCORE_BIN: Final = Attribute("ml.outcome.score_bin", "string", "Bin of the predicted score, `00` ... `19`.")
+OUTCOME_NEGATIVE: Final = "0"
+"""The class, predicted or actual, of a binary outcome that did not come true."""
+OUTCOME_POSITIVE: Final = "1"
+"""The class, predicted or actual, of a binary outcome that came true."""
+OTHER_CLASS: Final = "_OTHER"
+"""The class of all classes together that have none of their own: too many, or too long a name."""
+OUTCOME_SCORE_BIN: Final = Attribute(
+    "ml.outcome.score_bin",
+    "string",
+    "Bin of the predicted score: twenty of equal width, `00` up to 0.05 ... `19` from 0.95.",
+)
+OUTCOME_DIRECTION: Final = Attribute(
+    "ml.outcome.direction", "string", "Whether the prediction lay over or under the actual number.", ("over", "under")
+)
+OUTCOME_RANK: Final = Attribute(
+    "ml.outcome.rank",
+    "string",
+    "Place of the best relevant item among those predicted, from `1`; `none` where it is not among them.",
+)
+OUTCOME_REFUSAL: Final = Attribute(
+    "windvane.outcome.refusal",
+    "string",
+    "Why an outcome or feedback was not counted: no token, a signature that no key makes, too old, predicted in the "
+    "future, of another model, an actual that cannot be, or one that came before under another value.",
+    ("malformed", "signature", "expired", "future", "model", "actual", "corrected"),
+)
 FEEDBACK_KIND: Final = Attribute("ml.feedback.kind", "string", "Kind of feedback, such as accepted or overridden.")
 PROBE_NAME: Final = Attribute("ml.probe.name", "string", "Name of the probe.")
 PROBE_RESULT: Final = Attribute("ml.probe.result", "string", "What the probe found.", ("passed", "failed", "error"))
@@ -282,6 +319,7 @@ PROCESS_RESULT: Final = Attribute(
 HTTP_STATUS: Final = Attribute("http.response.status_code", "int", "Status code of the HTTP answer.")
 
 _MODEL = (MODEL_NAME, MODEL_VERSION)
+_DEPLOYMENT = (*_MODEL, MODEL_VARIANT)
 _FEATURE = (*_MODEL, FEATURE_NAME)
 _BIN = (*_FEATURE, FEATURE_ROLE, FEATURE_BIN)
 
@@ -396,44 +434,141 @@ BASELINE_AGE_OBJECTIVE: Final = Metric(
     "ml.model.baseline.age.objective", "gauge", "s", "Age of the baseline from which it counts as old.", _MODEL
 )
 
-OUTCOME_EXPECTED: Final = Metric(
-    "ml.outcome.expected",
+# Outcomes are counted three times over, by the same rules: as they came true, as the calibration of the baseline
+# expects them of each prediction, and as they were in the reference.
+
+OUTCOME_COUNT: Final = Metric(
+    "ml.outcome.count",
     "counter",
     "{outcome}",
-    "Outcomes that the baseline's calibration expects, in fractions.",
-    (*_MODEL, OUTCOME_PREDICTED, OUTCOME_ACTUAL),
-)
-OUTCOME_EXPECTED_SCORED: Final = Metric(
-    "ml.outcome.expected_scored",
-    "counter",
-    "{outcome}",
-    "Outcomes that the baseline's calibration expects by score bin, in fractions.",
-    (*_MODEL, OUTCOME_SCORE_BIN, OUTCOME_ACTUAL),
+    "Outcomes reported, by whether the prediction was right.",
+    (*_DEPLOYMENT, OUTCOME_RESULT, OUTCOME_SEGMENT),
 )
 OUTCOME_CLASSIFIED: Final = Metric(
     "ml.outcome.classified",
     "counter",
     "{outcome}",
     "Outcomes by predicted and actual class.",
-    (*_MODEL, OUTCOME_PREDICTED, OUTCOME_ACTUAL),
+    (*_DEPLOYMENT, OUTCOME_PREDICTED, OUTCOME_ACTUAL),
 )
 OUTCOME_SCORED: Final = Metric(
     "ml.outcome.scored",
     "counter",
     "{outcome}",
-    "Outcomes by score bin and actual class.",
-    (*_MODEL, OUTCOME_SCORE_BIN, OUTCOME_ACTUAL),
+    "Outcomes of scores by score bin and actual class.",
+    (*_DEPLOYMENT, OUTCOME_SCORE_BIN, OUTCOME_ACTUAL),
 )
-OUTCOME_COUNT: Final = Metric("ml.outcome.count", "counter", "{outcome}", "Outcomes of a regression.", _MODEL)
+OUTCOME_SCORE: Final = Metric(
+    "ml.outcome.score",
+    "counter",
+    "",
+    "Sum of the scores that have an outcome, by score bin.",
+    (*_DEPLOYMENT, OUTCOME_SCORE_BIN),
+)
+OUTCOME_LOG_LOSS: Final = Metric(
+    "ml.outcome.log_loss",
+    "counter",
+    "",
+    "Sum of the log loss of scores that have an outcome, in nats.",
+    _DEPLOYMENT,
+)
 OUTCOME_ABSOLUTE_ERROR: Final = Metric(
-    "ml.outcome.absolute_error", "counter", "", "Sum of absolute errors, in the target's unit.", _MODEL
+    "ml.outcome.absolute_error",
+    "counter",
+    "",
+    "Sum of the absolute errors of numbers predicted, in the target's unit.",
+    (*_DEPLOYMENT, OUTCOME_DIRECTION),
 )
 OUTCOME_SQUARED_ERROR: Final = Metric(
-    "ml.outcome.squared_error", "counter", "", "Sum of squared errors, in the target's unit squared.", _MODEL
+    "ml.outcome.squared_error",
+    "counter",
+    "",
+    "Sum of squared errors: of numbers predicted, in the target's unit squared, or of scores.",
+    _DEPLOYMENT,
 )
-OUTCOME_LAG: Final = Metric("ml.outcome.lag", "histogram", "s", "Time from a prediction to its outcome.", _MODEL)
+OUTCOME_RANKED: Final = Metric(
+    "ml.outcome.ranked",
+    "counter",
+    "{outcome}",
+    "Outcomes of rankings by the place of the best relevant item.",
+    (*_DEPLOYMENT, OUTCOME_RANK),
+)
+OUTCOME_LAG: Final = Metric(
+    "ml.outcome.lag",
+    "histogram",
+    "s",
+    "Time from a prediction to its outcome.",
+    _DEPLOYMENT,
+)
+OUTCOME_EXPECTED_COUNT: Final = Metric(
+    "ml.outcome.expected_count",
+    "counter",
+    "{outcome}",
+    "Outcomes that the calibration expects of the predictions made, by result, in fractions.",
+    (*_DEPLOYMENT, OUTCOME_RESULT),
+)
+OUTCOME_EXPECTED: Final = Metric(
+    "ml.outcome.expected",
+    "counter",
+    "{outcome}",
+    "Outcomes that the calibration expects by predicted and actual class, in fractions.",
+    (*_DEPLOYMENT, OUTCOME_PREDICTED, OUTCOME_ACTUAL),
+)
+OUTCOME_EXPECTED_SCORED: Final = Metric(
+    "ml.outcome.expected_scored",
+    "counter",
+    "{outcome}",
+    "Outcomes that the calibration expects by score bin and actual class, in fractions.",
+    (*_DEPLOYMENT, OUTCOME_SCORE_BIN, OUTCOME_ACTUAL),
+)
+OUTCOME_EXPECTED_ABSOLUTE_ERROR: Final = Metric(
+    "ml.outcome.expected_absolute_error",
+    "counter",
+    "",
+    "Sum of the absolute errors that the calibration expects of numbers predicted, in the target's unit.",
+    _DEPLOYMENT,
+)
+OUTCOME_REFERENCE_COUNT: Final = Metric(
+    "ml.outcome.reference_count",
+    "gauge",
+    "{outcome}",
+    "Outcomes of the reference by result.",
+    (*_MODEL, OUTCOME_RESULT),
+)
+OUTCOME_REFERENCE: Final = Metric(
+    "ml.outcome.reference",
+    "gauge",
+    "{outcome}",
+    "Outcomes of the reference by predicted and actual class.",
+    (*_MODEL, OUTCOME_PREDICTED, OUTCOME_ACTUAL),
+)
+OUTCOME_REFERENCE_SCORED: Final = Metric(
+    "ml.outcome.reference_scored",
+    "gauge",
+    "{outcome}",
+    "Outcomes of the reference by score bin and actual class.",
+    (*_MODEL, OUTCOME_SCORE_BIN, OUTCOME_ACTUAL),
+)
+OUTCOME_REFERENCE_ABSOLUTE_ERROR: Final = Metric(
+    "ml.outcome.reference_absolute_error",
+    "gauge",
+    "",
+    "Sum of the absolute errors in the reference, in the target's unit.",
+    _MODEL,
+)
+OUTCOME_SCALE: Final = Metric(
+    "ml.outcome.scale",
+    "gauge",
+    "",
+    "Standard deviation of the actual numbers in the reference, in the target's unit: what errors are held against.",
+    _MODEL,
+)
 FEEDBACK_RECEIVED: Final = Metric(
-    "ml.feedback.received", "counter", "{feedback}", "Feedback received on predictions.", (*_MODEL, FEEDBACK_KIND)
+    "ml.feedback.received",
+    "counter",
+    "{feedback}",
+    "Feedback received on predictions.",
+    (*_DEPLOYMENT, FEEDBACK_KIND),
 )
 PROBE_RUNS: Final = Metric(
     "ml.probe.runs", "counter", "{run}", "Runs of known cases.", (*_MODEL, PROBE_NAME, PROBE_RESULT)
@@ -460,6 +595,13 @@ WORKER_LAG: Final = Metric(
     "windvane.worker.lag", "gauge", "s", "Age of the oldest record in the last batch when the worker took it.", ()
 )
 EXPORTS: Final = Metric("windvane.exports", "counter", "{export}", "Exports of distributions tried.", (ERROR_TYPE,))
+OUTCOMES_REFUSED: Final = Metric(
+    "windvane.outcomes.refused",
+    "counter",
+    "{outcome}",
+    "Outcomes and feedback that this process was given and did not count.",
+    (OUTCOME_REFUSAL,),
+)
 PROFILE_EXPORTS: Final = Metric(
     "windvane.profile.exports", "counter", "{export}", "Exports of chunks of profiles tried.", (ERROR_TYPE,)
 )
@@ -530,8 +672,16 @@ PREDICTION_EVENT: Final = Event(
     ),
     (EVENT_ROW, EVENT_FEATURES, EVENT_OUTPUT, EVENT_TRUNCATED),
 )
-OUTCOME_EVENT: Final = Event("ml.outcome", "What became of a prediction.", (*_MODEL, PREDICTION_ID))
-FEEDBACK_EVENT: Final = Event("ml.feedback", "Feedback on a prediction.", (*_MODEL, PREDICTION_ID, FEEDBACK_KIND))
+OUTCOME_EVENT: Final = Event(
+    "ml.outcome",
+    "What became of a prediction, in the trace of its call. No value is in it.",
+    (EVENT_NAME, *_DEPLOYMENT, PREDICTION_ID, OUTCOME_RESULT),
+)
+FEEDBACK_EVENT: Final = Event(
+    "ml.feedback",
+    "Feedback on a prediction, in the trace of its call.",
+    (EVENT_NAME, *_DEPLOYMENT, PREDICTION_ID, FEEDBACK_KIND),
+)
 
 # --- Bins -----------------------------------------------------------------------------------------
 
