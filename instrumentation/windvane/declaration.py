@@ -139,6 +139,18 @@ def check_text(field: str, value: object, longest: int = _MAX_TEXT) -> None:
         raise DeclarationError(msg)
 
 
+def check_one_of(field: str, value: object, known: tuple[str, ...]) -> None:
+    """Check that a field is one of some words.
+
+    Raises:
+        DeclarationError: it is none of them.
+    """
+    if value not in known:
+        close = did_you_mean(value, known) if isinstance(value, str) else ""
+        msg = f"{field}: {value!r} is none of {', '.join(known)}{close}"
+        raise DeclarationError(msg)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'x'?)` for the closest known name, or nothing."""
     import difflib  # noqa: PLC0415 - only a mistake needs it

@@ -5,6 +5,7 @@ WindvaneError
 ├── DeclarationError (also a ValueError)  a model, owner, objective or option that cannot be used
 ├── BaselineError (also a ValueError)     a baseline that cannot be built, read or used
 ├── ProfileError (also a ValueError)      a profile that cannot be read, written or merged
+├── TokenError (also a ValueError)        a token that cannot be read, or that nobody here has signed
 └── StackError (also a RuntimeError)      a part of the local stack that cannot be found, built or started
 ```
 
@@ -13,7 +14,7 @@ A call of a decorated function never raises any of these.
 
 from __future__ import annotations
 
-__all__ = ["BaselineError", "DeclarationError", "ProfileError", "StackError", "WindvaneError"]
+__all__ = ["BaselineError", "DeclarationError", "ProfileError", "StackError", "TokenError", "WindvaneError"]
 
 
 class WindvaneError(Exception):
@@ -30,6 +31,19 @@ class BaselineError(WindvaneError, ValueError):
 
 class ProfileError(WindvaneError, ValueError):
     """A profile that cannot be read, written or merged; the message says what is wrong, never a value."""
+
+
+class TokenError(WindvaneError, ValueError):
+    """A token that cannot be read, or an outcome that cannot be; the message says what is wrong, never a value.
+
+    Attributes:
+        reason: the value of `windvane.outcome.refusal`.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        """Say why, in words and as the value of the attribute."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class StackError(WindvaneError, RuntimeError):
