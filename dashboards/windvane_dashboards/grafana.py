@@ -408,11 +408,10 @@ def variable(name: str, label: str, expr: str, *, descending: bool = False, mult
         "sort": 4 if descending else 3,  # by number where there is one
         "multi": multiple,
         "includeAll": multiple,
-        **({"allValue": ".*"} if multiple else {}),
         "regex": "",
         "hide": 0,
         "options": [],
-        "current": {"text": ["All"], "value": ["$__all"]} if multiple else {},
+        **({"allValue": ".*", "current": {"text": ["All"], "value": ["$__all"]}} if multiple else {}),
     }
 
 
@@ -455,7 +454,6 @@ def dashboard(
         "regex": "",
         "hide": 0,
         "options": [],
-        "current": {},
     }
     return {
         "uid": uid,
