@@ -54,12 +54,21 @@ BROWN: Final = "#8C564B"
 GREY: Final = "#8E8E8E"
 
 _DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
-_SCHEMA_VERSION: Final = 39
+_SCHEMA_VERSION: Final = 39  # of Grafana 11.0; newer ones migrate it when they load it
+_EXPORT_INTERVAL: Final = "1m"  # OpenTelemetry's own default
+# Lines without a colour of their own differ in lightness alone: Grafana's classic palette has reds beside greens, and
+# its colour-blind safe one came with 13.
+_SHADES: Final[Json] = {"mode": "shades", "fixedColor": BLUE}
 
 
 def query(ref: str, expr: str, legend: str = "", *, exemplars: bool = False) -> Json:
-    """Return a query over the dashboard's time range."""
+    """Return a query over the dashboard's time range.
+
+    Grafana makes `$__rate_interval` four times the query's least step; without one it takes the data source's scrape
+    interval, 15 s by default, and there would be no two points of a service that exports once a minute in it.
+    """
     return {
+        **({"interval": _EXPORT_INTERVAL} if "$__rate_interval" in expr else {}),
         "refId": ref,
         "datasource": _DATASOURCE,
         "expr": expr,
@@ -174,7 +183,7 @@ def timeseries(
     defaults: Json = {
         "unit": unit,
         "min": 0,
-        "color": {"mode": "palette-classic"},
+        "color": _SHADES,
         "custom": {
             "drawStyle": "line",
             "lineWidth": 2,
@@ -315,7 +324,7 @@ def barchart(
         defaults={
             "unit": "percentunit",
             "min": 0,
-            "color": {"mode": "palette-classic"},
+            "color": _SHADES,
             "custom": {"fillOpacity": 80, "lineWidth": 1},
             "thresholds": thresholds(),
             "noValue": "no data",

@@ -111,6 +111,30 @@ def test_the_data_source_is_a_variable_everywhere(board: dict[str, Any]) -> None
     assert {(source["type"], source["uid"]) for source in sources} == {("prometheus", "${datasource}")}
 
 
+def test_every_dashboard_leads_from_alerts_to_a_model_and_a_feature_and_on() -> None:
+    """One click from an alert to what it names; from Fleet to Model, from Model and Compare to Feature."""
+    targets = {
+        uid: {_linked(url)[0] for url in _values(board["panels"], "url") if url.startswith("/d/")}
+        for uid, board in ALL.items()
+    }
+    assert targets["windvane-fleet"] == {"windvane-model", "windvane-feature", "windvane-objectives"}
+    assert targets["windvane-model"] == targets["windvane-compare"] == {"windvane-feature"}
+    assert targets["windvane-objectives"] == targets["windvane-pipeline"] == {"windvane-model"}
+
+
+@pytest.mark.parametrize("uid", ["windvane-fleet", "windvane-model", "windvane-feature"])
+def test_the_runbook_is_one_click_away_from_an_alert(uid: str) -> None:
+    """The owner's own, in the row of the alert or, on Model, in the table beside it."""
+    overrides = [
+        entry
+        for panel in ALL[uid]["panels"]
+        for entry in panel.get("fieldConfig", {"overrides": []})["overrides"]
+        if entry["matcher"]["options"] == "Runbook"
+    ]
+    (link,) = _values(overrides, "url")
+    assert link == "${__value.raw}"
+
+
 @each_panel
 def test_every_panel_says_how_to_read_it(panel: dict[str, Any]) -> None:
     """A description in sentences; a unit wherever a number is drawn."""
@@ -134,6 +158,13 @@ def test_every_column_of_a_table_is_of_a_query_and_every_override_of_a_column(pa
     assert values <= ({f"Value #{ref}" for ref in refs} if len(refs) > 1 else {"Value"})
     for sort in panel["options"].get("sortBy", ()):
         assert sort["displayName"] in headings
+    if panel["type"] == "table":
+        told = {
+            entry["matcher"]["options"]
+            for entry in panel["fieldConfig"]["overrides"]
+            if {"unit", "mappings"} & {one["id"] for one in entry["properties"]}
+        }
+        assert {renamed[field] for field in values} <= told  # a number without unit is a riddle
 
 
 @each_panel
@@ -143,6 +174,9 @@ def test_colours_are_told_apart_by_people_of_any_colour_vision(panel: dict[str, 
         step["color"] for steps in _values(panel, "steps") for step in _list(steps)
     }
     assert used <= PALETTE
+    modes = {colour["mode"] for colour in _values(panel["fieldConfig"], "color") if isinstance(colour, dict)}
+    assert modes <= {"fixed", "shades", "thresholds"}
+    assert set(_values(panel["options"], "scheme")) <= {"Blues"}
     if panel["type"] in {"timeseries", "barchart"}:
         shades = list(_values(panel["fieldConfig"]["overrides"], "fixedColor"))
         assert len(shades) == len(set(shades))
@@ -205,6 +239,13 @@ def test_latency_carries_exemplars_of_the_raw_histogram() -> None:
     exemplars = [target for target in panel["targets"] if target["exemplar"]]
     assert exemplars
     assert all(f"{semconv.PREDICTION_DURATION.prometheus_name}_bucket{{" in target["expr"] for target in exemplars)
+
+
+def test_rates_span_four_exports_whatever_the_data_source_says() -> None:
+    """Services export once a minute: a window of four times the usual 15 s would hold one point and give no rate."""
+    rates = [target for _, panel in PANELS for target in panel["targets"] if "$__rate_interval" in target["expr"]]
+    assert len(rates) > 8
+    assert {target.get("interval") for target in rates} == {"1m"}
 
 
 def test_the_command_writes_the_same_files(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ type Query = {
   instant: boolean;
   exemplar: boolean;
   editorMode: 'code';
+  interval?: string;
   format?: 'table' | 'time_series';
 };
 

@@ -68,8 +68,8 @@ PANELS: Final = (
     (
         g.table(
             "Firing alerts",
-            "What is wrong now, pages first, with who has been told and since when. A click on the model or the "
-            "feature opens its dashboard. Empty is good.",
+            "What is wrong now, newest first, with who has been told and since when. A click on the model or the "
+            "feature opens its dashboard, the runbook is the owner's own. Empty is good.",
             [g.instant("A", q.ALERTS, as_table=True)],
             columns={
                 semconv.SEVERITY.label: "Severity",
@@ -80,8 +80,10 @@ PANELS: Final = (
                 KIND_LABEL: "Violation",
                 semconv.TEAM.label: "Team",
                 "Value": "Since",
+                semconv.RUNBOOK_URL.label: "Runbook",
             },
             overrides=[
+                g.override("Runbook", {"links": [g.link("Open the runbook", "${__value.raw}", new_tab=True)]}),
                 g.override("Model", {"links": [_TO_MODEL]}),
                 g.override("Feature", {"links": [_TO_FEATURE]}),
                 g.override("Since", {"unit": "dateTimeFromNow"}),

@@ -246,6 +246,7 @@ def _drift() -> list[tuple[g.Json, int, int]]:
                     g.override(
                         "PSI / noise",
                         {
+                            "unit": "short",
                             "decimals": 1,
                             "min": 0,
                             "max": 10,
@@ -257,6 +258,7 @@ def _drift() -> list[tuple[g.Json, int, int]]:
                     g.override(
                         "PSI",
                         {
+                            "unit": "short",
                             "decimals": 3,
                             "thresholds": DRIFT_GRADES,
                             "color": {"mode": "thresholds"},
@@ -264,7 +266,7 @@ def _drift() -> list[tuple[g.Json, int, int]]:
                         },
                     ),
                     g.override("Contribution", {"unit": "percentunit", "decimals": 0, "noValue": "-"}),
-                    g.override("Hellinger", {"decimals": 3}),
+                    g.override("Hellinger", {"unit": "short", "decimals": 3}),
                     g.override("Missing", {"unit": "percentunit", "decimals": 1}),
                     g.override("Values", {"unit": "short", "decimals": 0}),
                 ],
