@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BLUE",
+    "BROWN",
     "GREEN",
     "GREY",
+    "NONE",
     "ORANGE",
     "PURPLE",
     "SKY",
@@ -25,6 +27,7 @@ __all__ = [
     "bargauge",
     "colour",
     "dashboard",
+    "graded",
     "heatmap",
     "instant",
     "link",
@@ -52,6 +55,7 @@ PURPLE: Final = "#CC79A7"
 YELLOW: Final = "#F0E442"
 BROWN: Final = "#8C564B"
 GREY: Final = "#8E8E8E"
+NONE: Final = "transparent"
 
 _DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
 _SCHEMA_VERSION: Final = 39  # of Grafana 11.0; newer ones migrate it when they load it
@@ -108,6 +112,24 @@ def override(field: str, properties: Mapping[str, Any]) -> Json:
     return {
         "matcher": {"id": "byName", "options": field},
         "properties": [{"id": name, "value": value} for name, value in properties.items()],
+    }
+
+
+def graded(unit: str, decimals: int, *steps: tuple[float, str], base: str = NONE) -> Json:
+    """Return what colours a table's numbers: the ground, since Grafana writes on it in what can be read there.
+
+    Args:
+        unit: Grafana's id of the unit.
+        decimals: how many.
+        steps: one colour from each value up.
+        base: colour below the first.
+    """
+    return {
+        "unit": unit,
+        "decimals": decimals,
+        "color": {"mode": "thresholds"},
+        "custom.cellOptions": {"type": "color-background", "mode": "basic"},
+        "thresholds": thresholds(*steps, base=base),
     }
 
 

@@ -173,7 +173,8 @@ def test_colours_are_told_apart_by_people_of_any_colour_vision(panel: dict[str, 
     used = set(_values(panel, "fixedColor")) | {
         step["color"] for steps in _values(panel, "steps") for step in _list(steps)
     }
-    assert used <= PALETTE
+    assert used <= PALETTE | {grafana.NONE}
+    assert "color-text" not in json.dumps(panel)  # the palette is no ink: orange on white cannot be read
     modes = {colour["mode"] for colour in _values(panel["fieldConfig"], "color") if isinstance(colour, dict)}
     assert modes <= {"fixed", "shades", "thresholds"}
     assert set(_values(panel["options"], "scheme")) <= {"Blues"}

@@ -15,13 +15,26 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["CATEGORICAL", "FEATURES", "LABEL", "NUMERIC", "WEATHER", "rows_after_training", "table", "training_flights"]
+__all__ = [
+    "CATEGORICAL",
+    "FEATURES",
+    "LABEL",
+    "NUMERIC",
+    "OBSERVED_AT",
+    "WEATHER",
+    "rows_after_training",
+    "table",
+    "training_flights",
+]
 
 WEATHER: Final = ("temp", "humid", "wind_speed", "precip", "visib")
 """Columns of the weather feed: degrees Fahrenheit, percent, mph, inches and miles.
 
 Its air pressure is left out: one hour in nine lacks it, for half a day at a time, which rightly pages.
 """
+
+OBSERVED_AT: Final = "observed_at"
+"""Column that says when the weather was observed, in seconds since 1970."""
 
 CATEGORICAL: Final = ("carrier", "origin", "dest")
 NUMERIC: Final = ("hour", "distance", *WEATHER)

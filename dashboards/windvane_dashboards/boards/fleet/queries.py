@@ -50,6 +50,6 @@ ALERTS: Final = with_runbook(
 )
 """Milliseconds since 1970 at which each alert's reason was first seen."""
 ALERTS_BY_SEVERITY: Final = f"sum by ({_SEVERITY}) ({_FIRING})"
-WORST_ERRORS: Final = f"topk(5, {MODEL_ERRORS} > 0)"
-WORST_DRIFT: Final = f"topk(5, {_by_model(p.DRIFT_SHARE)} > 0)"
-WORST_BROKEN: Final = f"topk(5, {MODEL_BROKEN} > 0)"
+WORST_ERRORS: Final = f"topk(5, {MODEL_ERRORS})"
+WORST_DRIFT: Final = f"topk(5, {_by_model(p.DRIFT_SHARE)})"
+WORST_BROKEN: Final = f"topk(5, {MODEL_BROKEN})"

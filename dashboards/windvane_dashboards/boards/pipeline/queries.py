@@ -18,13 +18,12 @@ def _rate(series: str) -> str:
     return f"rate({series}[$__rate_interval])"
 
 
-LOST_MODELS: Final = f"count({p.LOST} > 0) or vector(0)"
 DROPPED: Final = f"sum by ({semconv.DROP_REASON.label}) ({_rate(semconv.RECORDS_DROPPED.prometheus_name)})"
-DROPPED_MODELS: Final = f"topk(5, sum by ({p.MODEL}) ({p.LOST_RATE}) > 0)"
+DROPPED_MODELS: Final = f"topk(5, sum by ({p.MODEL}) ({p.LOST_RATE}))"
 QUEUE: Final = f"max({semconv.QUEUE_SIZE.prometheus_name})"
 LAG: Final = f"max({semconv.WORKER_LAG.prometheus_name})"
 EXPORTS: Final = f"sum by ({semconv.ERROR_TYPE.label}) ({_rate(semconv.EXPORTS.prometheus_name)})"
-LEFT_OUT: Final = f"max by ({p.MODEL}) ({semconv.FEATURES_LEFT_OUT.prometheus_name}) > 0"
+LEFT_OUT: Final = f"max by ({p.MODEL}) ({semconv.FEATURES_LEFT_OUT.prometheus_name})"
 
 COLLECTOR_QUEUE: Final = "max by (exporter) (otelcol_exporter_queue_size / otelcol_exporter_queue_capacity)"
 COLLECTOR_RECEIVED: Final = f'sum({_rate("""{__name__=~"otelcol_receiver_accepted_metric_points(_total)?"}""")})'
