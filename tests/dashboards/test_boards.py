@@ -255,3 +255,20 @@ def test_the_command_writes_the_same_files(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == render()
     assert json.loads(json.dumps(list(BOARDS))) == list(ALL.values())
+
+
+def test_config_maps_hold_the_dashboards_with_what_the_sidecar_looks_for(tmp_path: Path) -> None:
+    """One for each dashboard, below the megabyte that Kubernetes takes; without -o, documents of one stream."""
+    done = CliRunner().invoke(command, ["render", "--format", "kubernetes", "-o", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert set(written) == {f"{uid}.yaml" for uid in ALL}
+    for name, text in written.items():
+        uid, loaded = name.removesuffix(".yaml"), yaml.safe_load(text)
+        assert (loaded["kind"], loaded["apiVersion"], loaded["metadata"]["name"]) == ("ConfigMap", "v1", uid)
+        assert loaded["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert loaded["metadata"]["annotations"] == {"grafana_folder": "windvane"}
+        assert {key: json.loads(value) for key, value in loaded["data"].items()} == {f"{uid}.json": ALL[uid]}
+        assert len(text.encode()) < 2**20
+    printed = CliRunner().invoke(command, ["render", "--format", "kubernetes"]).output
+    assert [one["metadata"]["name"] for one in yaml.safe_load_all(printed)] == list(ALL)
