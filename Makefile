@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench stack types generate lock clean
+.PHONY: help setup demo test lint bench stack generate lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,13 +27,7 @@ stack: setup ## Find or build the Collector, Prometheus and Alertmanager (once p
 demo: setup ## Show it on real parts and real flights; options through ARGS="--once --json"
 	@$(BIN)/windvane demo $(ARGS)
 
-types: tests/dashboards/schema/node_modules/.complete ## Install Grafana's published types, for the tests of the dashboards
-
-tests/dashboards/schema/node_modules/.complete: tests/dashboards/schema/package-lock.json .venv/.complete
-	cd tests/dashboards/schema && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci
-	@touch $@
-
-test: stack types ## Run every test; options through ARGS="-k name"
+test: stack ## Run every test; options through ARGS="-k name"
 	$(BIN)/coverage erase
 	$(BIN)/pytest --numprocesses=3 --cov --cov-report=term $(ARGS)
 
@@ -45,6 +39,15 @@ lint: setup ## Check style and types
 bench: setup ## Measure, against a named rival in the same run
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
+# Grafana's published types, which tests hold the dashboards against.
+.PHONY: types
+types: tests/dashboards/schema/node_modules/.complete
+test: types
+
+tests/dashboards/schema/node_modules/.complete: tests/dashboards/schema/package-lock.json | .venv/.complete
+	cd tests/dashboards/schema && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-progress --loglevel=error
+	@touch $@
+
 generate: setup ## Write anew what is generated and committed: rules, dashboards, conventions
 	$(BIN)/python -m windvane_dashboards.generate
 
@@ -53,5 +56,6 @@ lock: setup ## Resolve the dependencies anew into requirements.lock
 	  --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock
 
 clean: ## Remove what the other targets made, except the cache of built binaries
-	rm -rf .venv tests/dashboards/schema/node_modules build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf tests/dashboards/schema/node_modules
