@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BLUE",
     "BROWN",
+    "EXPORT_INTERVAL",
     "GREEN",
     "GREY",
     "NONE",
@@ -59,10 +60,8 @@ NONE: Final = "transparent"
 
 _DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
 _SCHEMA_VERSION: Final = 39  # of Grafana 11.0; newer ones migrate it when they load it
-_EXPORT_INTERVAL: Final = "1m"  # OpenTelemetry's own default
-# Lines without a colour of their own differ in lightness alone: Grafana's classic palette has reds beside greens, and
-# its colour-blind safe one came with 13.
-_SHADES: Final[Json] = {"mode": "shades", "fixedColor": BLUE}
+EXPORT_INTERVAL: Final = "1m"
+"""How often services export: OpenTelemetry's own default."""
 
 
 def query(ref: str, expr: str, legend: str = "", *, exemplars: bool = False) -> Json:
@@ -72,7 +71,7 @@ def query(ref: str, expr: str, legend: str = "", *, exemplars: bool = False) -> 
     interval, 15 s by default, and there would be no two points of a service that exports once a minute in it.
     """
     return {
-        **({"interval": _EXPORT_INTERVAL} if "$__rate_interval" in expr else {}),
+        **({"interval": EXPORT_INTERVAL} if "$__rate_interval" in expr else {}),
         "refId": ref,
         "datasource": _DATASOURCE,
         "expr": expr,
@@ -205,7 +204,7 @@ def timeseries(
     defaults: Json = {
         "unit": unit,
         "min": 0,
-        "color": _SHADES,
+        "color": {"mode": "palette-classic"},
         "custom": {
             "drawStyle": "line",
             "lineWidth": 2,
@@ -311,7 +310,7 @@ def table(
         description,
         targets,
         defaults={
-            "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False},
+            "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False, "minWidth": 70},
             "thresholds": thresholds(),
         },
         options={
@@ -346,7 +345,7 @@ def barchart(
         defaults={
             "unit": "percentunit",
             "min": 0,
-            "color": _SHADES,
+            "color": {"mode": "palette-classic"},
             "custom": {"fillOpacity": 80, "lineWidth": 1},
             "thresholds": thresholds(),
             "noValue": "no data",

@@ -176,7 +176,7 @@ def test_colours_are_told_apart_by_people_of_any_colour_vision(panel: dict[str, 
     assert used <= PALETTE | {grafana.NONE}
     assert "color-text" not in json.dumps(panel)  # the palette is no ink: orange on white cannot be read
     modes = {colour["mode"] for colour in _values(panel["fieldConfig"], "color") if isinstance(colour, dict)}
-    assert modes <= {"fixed", "shades", "thresholds"}
+    assert modes <= {"fixed", "palette-classic", "thresholds"}  # classic: for lines whose names nobody knows before
     assert set(_values(panel["options"], "scheme")) <= {"Blues"}
     if panel["type"] in {"timeseries", "barchart"}:
         shades = list(_values(panel["fieldConfig"]["overrides"], "fixedColor"))
@@ -247,6 +247,8 @@ def test_rates_span_four_exports_whatever_the_data_source_says() -> None:
     rates = [target for _, panel in PANELS for target in panel["targets"] if "$__rate_interval" in target["expr"]]
     assert len(rates) > 8
     assert {target.get("interval") for target in rates} == {"1m"}
+    faster = [json.loads(text) for text in render(export_interval="1s").values()]
+    assert set(_values([board["panels"] for board in faster], "interval")) == {"1s"}
 
 
 def test_the_command_writes_the_same_files(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ PANELS: Final = (
         g.timeseries(
             "Slowest rule groups",
             "How long the last evaluation of each rule group took: the ten slowest.",
-            [g.query("A", q.RULE_SECONDS, "{{rule_group}}")],
+            [g.query("A", q.RULE_SECONDS, "{{group}}")],
             unit="s",
             colours={},
         ),

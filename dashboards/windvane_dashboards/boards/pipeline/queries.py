@@ -32,7 +32,11 @@ COLLECTOR_FAILED: Final = (
     f'sum({_rate("""{__name__=~"otelcol_exporter_(send|enqueue)_failed_metric_points(_total)?"}""")}) or vector(0)'
 )
 
-RULE_SECONDS: Final = f"topk(10, max by (rule_group) (prometheus_rule_group_last_duration_seconds{{{_GROUPS}}}))"
+RULE_SECONDS: Final = (
+    f"topk(10, max by (group) (label_replace(prometheus_rule_group_last_duration_seconds{{{_GROUPS}}}, "
+    '"group", "$1", "rule_group", ".*;windvane-(.*)")))'
+)
+"""By the group's own name: Prometheus puts the path of its file before it."""
 RULE_SHARE: Final = (
     f"sum(max by (rule_group) (prometheus_rule_group_last_duration_seconds{{{_GROUPS}}}) "
     f"/ max by (rule_group) (prometheus_rule_group_interval_seconds{{{_GROUPS}}}))"
