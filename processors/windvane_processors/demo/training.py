@@ -10,6 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.inspection import permutation_importance
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
+from threadpoolctl import threadpool_limits
 
 from windvane import Baseline, Owner
 from windvane_processors.demo.flights import CATEGORICAL, FEATURES, LABEL, training_flights
@@ -53,6 +54,12 @@ def train(directory: Path) -> int:
     Returns:
         Number of flights trained on.
     """
+    # Threads of a busy machine wait for each other ten times as long as they work.
+    with threadpool_limits(limits=1):
+        return _train(directory)
+
+
+def _train(directory: Path) -> int:
     flights = training_flights()
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1)
     pipeline = make_pipeline(
