@@ -187,6 +187,11 @@ class Ledger:
         with self._lock:
             self._sums.note(_EVENTS_DROPPED, number)
 
+    def sums(self) -> dict[Series, float]:
+        """Return the sum of each series so far."""
+        with self._lock:
+            return self._sums.values
+
     def streams(self) -> Iterator[Stream]:
         """Read everything that is exported; a series is shown at zero first."""
         with self._lock:

@@ -220,7 +220,7 @@ def _outcome_series(baseline: Baseline | None, outcomes: Outcomes | None) -> int
     segments = [len(f.bins.labels) for f in (baseline.inputs if baseline else ()) if f.name == outcomes.segment]
     of_kind = {
         "binary": 2 * 2 + SCORE_BINS * 3 + len((semconv.OUTCOME_SQUARED_ERROR, semconv.OUTCOME_LOG_LOSS)),
-        "multiclass": _classes(baseline) ** 2,
+        "multiclass": _classes(baseline) * _classes(baseline),
         "regression": len(semconv.OUTCOME_DIRECTION.values) + len((semconv.OUTCOME_SQUARED_ERROR,)),
         "ranking": (outcomes.k or 0) + 1,
     }

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from windvane.tokens import Predicted, Token
 
 __all__ = [
+    "KINDS",
     "LAG_BOUNDS",
     "MAX_AHEAD",
     "MAX_CLASSES",
@@ -71,7 +72,7 @@ __all__ = [
 
 Kind: TypeAlias = Literal["binary", "multiclass", "regression", "ranking"]
 
-_KINDS: Final = ("binary", "multiclass", "regression", "ranking")
+KINDS: Final[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "ranking")
 
 SCORE_BINS: Final = 20
 """Bins of scores, of equal width."""
@@ -139,7 +140,7 @@ class Outcomes:
 
     def __post_init__(self) -> None:
         """Check the fields, and set those of the kind that are left to it."""
-        check_one_of("Outcomes.kind", self.kind, _KINDS)
+        check_one_of("Outcomes.kind", self.kind, KINDS)
         for field, kind, check in _OF_A_KIND:
             value = getattr(self, field)
             if self.kind == kind:
@@ -168,7 +169,7 @@ def _checked_tolerance(tolerance: object) -> float | None:
         raise DeclarationError(msg)
     rounded = np.float32(single_precision(tolerance))
     # Up, so that a number that misses by just the tolerance is right.
-    return float(rounded if rounded >= tolerance else np.nextafter(rounded, np.float32(math.inf)))
+    return float(rounded) if float(rounded) >= tolerance else float(np.nextafter(rounded, np.float32(math.inf)))
 
 
 def _checked_k(k: object) -> int:

@@ -45,6 +45,7 @@ __all__ = [
     "TokenKeys",
     "item_digest",
     "single_precision",
+    "unverified",
 ]
 
 TOKEN_KEYS: Final = "WINDVANE_TOKEN_KEYS"  # noqa: S105 - the name of a variable
@@ -266,16 +267,10 @@ class TokenKeys:
         Raises:
             TokenError: it is none (`malformed`), or no secret made its signature (`signature`).
         """
-        body = _decoded(text)
-        head, time, upper, lower, span_id = _HEAD.unpack_from(body)
-        if head >> _FORMAT_SHIFT != _FORMAT or head & _SPARE:
-            msg = "this token is of a later format; upgrade windvane to read it"
-            raise TokenError(msg, "malformed")
-        if head & _SIGNED:
-            signature, body = body[-_MAC_BYTES:], body[:-_MAC_BYTES]
-        if not self._trusts(body, signature if head & _SIGNED else b""):
-            raise TokenError(self._distrust(signed=bool(head & _SIGNED)), "signature")
-        return _token(body, head, time, upper << 64 | lower, span_id)
+        body, signature = _parts(text)
+        if not self._trusts(body, signature):
+            raise TokenError(self._distrust(signed=bool(signature)), "signature")
+        return _token(body)
 
     def _trusts(self, body: bytes, signature: bytes) -> bool:
         if not signature or not self._signers:
@@ -306,6 +301,22 @@ class _Signer:
         outer = self._outer.copy()
         outer.update(inner.digest())
         return outer.digest()
+
+
+def unverified(text: str) -> tuple[Token, bool]:
+    """Read a token without looking at its signature, to show what it says: nobody has vouched for it.
+
+    Args:
+        text: as of `TokenKeys.read`.
+
+    Returns:
+        The token, and whether it has a signature.
+
+    Raises:
+        TokenError: it is none (`malformed`).
+    """
+    body, signature = _parts(text)
+    return _token(body), bool(signature)
 
 
 def item_digest(item: str) -> int:
@@ -394,13 +405,19 @@ def _decoded(text: object) -> bytes:
     return body
 
 
-def _token(body: bytes, head: int, time: int, trace_id: int, span_id: int) -> Token:
-    """Read what stands behind the head.
+def _parts(text: object) -> tuple[bytes, bytes]:
+    """Return what is signed, and the signature; no byte where there is none."""
+    body = _decoded(text)
+    head = body[0]
+    if head >> _FORMAT_SHIFT != _FORMAT or head & _SPARE:
+        msg = "this is no token, or one of a later format that this version of windvane cannot read"
+        raise TokenError(msg, "malformed")
+    return (body[:-_MAC_BYTES], body[-_MAC_BYTES:]) if head & _SIGNED else (body, b"")
 
-    Raises:
-        TokenError: it cannot be.
-    """
+
+def _token(body: bytes) -> Token:
     try:
+        head, time, upper, lower, span_id = _HEAD.unpack_from(body)
         row = body[_HEAD.size]
         at = _HEAD.size + 1
         if row > 0x7F:  # noqa: PLR2004 - seven bits
@@ -410,7 +427,8 @@ def _token(body: bytes, head: int, time: int, trace_id: int, span_id: int) -> To
     except (LookupError, ValueError, struct.error) as error:
         msg = "this is no token: what it holds cannot be"
         raise TokenError(msg, "malformed") from error
-    return Token(model, version, variant, segment, time, trace_id, span_id, row, bool(head & _SAMPLED), predicted)
+    trace_id, sampled = upper << 64 | lower, bool(head & _SAMPLED)
+    return Token(model, version, variant, segment, time, trace_id, span_id, row, sampled, predicted)
 
 
 def _unpacked_row(body: bytes) -> tuple[int, int]:
