@@ -15,6 +15,7 @@ from opentelemetry import metrics, trace
 
 from windvane import _events, semconv
 from windvane._export import Exporter
+from windvane._ledger import Ledger
 from windvane._profile_sender import ProfileSender
 from windvane._worker import Worker, lost
 from windvane.errors import DeclarationError
@@ -25,7 +26,17 @@ if TYPE_CHECKING:
 
     from windvane._counters import ModelCounters, Point, Stream
 
-__all__ = ["exporter", "flush", "flush_on_sigterm", "models", "profile_sender", "register", "shut_down", "worker"]
+__all__ = [
+    "exporter",
+    "flush",
+    "flush_on_sigterm",
+    "ledger",
+    "models",
+    "profile_sender",
+    "register",
+    "shut_down",
+    "worker",
+]
 
 _SHUTDOWN_SECONDS: Final = 5.0
 _FINALIZER_PRIORITY: Final = 10
@@ -41,6 +52,8 @@ def _streams() -> Iterator[tuple[int, Stream]]:
     for counters in list(_models.values()):
         for stream in counters.streams():
             yield counters.start_time_ns, stream
+    for stream in ledger.streams():
+        yield ledger.start_time_ns, stream
     yield _start_time_ns, (semconv.QUEUE_SIZE, [({}, worker.queued_rows)])
     yield _start_time_ns, (semconv.WORKER_LAG, [({}, worker.lag)])
     yield _start_time_ns, (semconv.EXPORTS, _by_error(exporter.exports))
@@ -69,7 +82,10 @@ def _send_profiles(rest: Callable[[], None] = lambda: None, *, close: bool = Fal
 
 
 worker: Final = Worker(_send_profiles)
-exporter: Final = Exporter(_streams, lambda: any(not counters.shown for counters in list(_models.values())))
+ledger: Final = Ledger()
+exporter: Final = Exporter(
+    _streams, lambda: not ledger.shown or any(not counters.shown for counters in list(_models.values()))
+)
 profile_sender: Final = ProfileSender(exporter.resource)
 
 
@@ -96,6 +112,8 @@ def register(counters: ModelCounters) -> ModelCounters:
         _models[name, version] = counters
     if first:
         _shut_down_with_multiprocessing()
+    if counters.issuer is not None:
+        ledger.open()
     exporter.start()
     return counters
 
@@ -201,6 +219,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.Lock()
     _start_time_ns = time.time_ns()
     worker.reset()
+    ledger.reset()
     exporter.reset_after_fork()
     profile_sender.reset()
     for counters in _models.values():
