@@ -1,0 +1,47 @@
+import { appendFileSync, cpSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import react from '@vitejs/plugin-react';
+import license from 'rollup-plugin-license';
+import { defineConfig, type Plugin } from 'vite';
+
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+
+/** Editors and maps that a page without editing never opens; they are most of what @grafana/ui would bring along. */
+const UNUSED = /\/(ReactMonacoEditor|CodeMirrorEditor|OpenLayersProvider)(\.mjs)?$/;
+
+function leaveOutEditors(): Plugin {
+  return {
+    name: 'leave-out-editors',
+    enforce: 'pre',
+    resolveId(id, from) {
+      return from?.includes('@grafana/ui') && UNUSED.test(id) ? here('src/unused.ts') : undefined;
+    },
+  };
+}
+
+/** What the bundler does not see: the icons of @grafana/ui, where its components ask for them, and the font's licence. */
+function addAssets(): Plugin {
+  return {
+    name: 'add-assets',
+    apply: 'build',
+    writeBundle() {
+      appendFileSync(here('dist/NOTICES.txt'), `\n---\n\nName: Inter\n\n${readFileSync(here('node_modules/@fontsource/inter/LICENSE'), 'utf8')}`);
+      cpSync(here('node_modules/@grafana/ui/dist/public/img'), here('dist/public/build/img'), { recursive: true });
+    },
+  };
+}
+
+export default defineConfig({
+  build: {
+    target: 'es2022',
+    chunkSizeWarningLimit: 10_000,
+    rollupOptions: {
+      plugins: [license({ thirdParty: { includePrivate: false, output: here('dist/NOTICES.txt') } })],
+    },
+  },
+  resolve: {
+    // The years around now, not every change of every clock since 1900.
+    alias: [{ find: /^moment-timezone$/, replacement: 'moment-timezone/builds/moment-timezone-with-data-10-year-range.js' }],
+  },
+  plugins: [react(), leaveOutEditors(), addAssets()],
+});
