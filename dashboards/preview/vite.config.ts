@@ -19,13 +19,22 @@ function leaveOutEditors(): Plugin {
   };
 }
 
-/** What the bundler does not see: the icons of @grafana/ui, where its components ask for them, and the font's licence. */
+/** The styles of the font, as @grafana/ui and as @fontsource call them. */
+const FONTS = { Regular: '400-normal', Medium: '500-normal', Italic: '400-italic', MediumItalic: '500-italic' };
+
+/**
+ * What the bundler does not see: icons and fonts, where the components of @grafana/ui ask for them, and the font's
+ * licence. One icon that they ask for is not in their package; `public/` has it.
+ */
 function addAssets(): Plugin {
   return {
     name: 'add-assets',
     apply: 'build',
     writeBundle() {
       appendFileSync(here('dist/NOTICES.txt'), `\n---\n\nName: Inter\n\n${readFileSync(here('node_modules/@fontsource/inter/LICENSE'), 'utf8')}`);
+      for (const [name, style] of Object.entries(FONTS)) {
+        cpSync(here(`node_modules/@fontsource/inter/files/inter-latin-${style}.woff2`), here(`dist/public/fonts/inter/Inter-${name}.woff2`));
+      }
       cpSync(here('node_modules/@grafana/ui/dist/public/img'), here('dist/public/build/img'), { recursive: true });
     },
   };

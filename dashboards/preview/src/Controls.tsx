@@ -97,7 +97,7 @@ export function Controls({ dashboard, view, timeRange, refresh, onRefresh, onThe
               setParameters({ refresh: [interval] });
             }}
           />
-          <ToolbarButton icon={theme.isDark ? 'sun' : 'moon'} tooltip={theme.isDark ? 'Light theme' : 'Dark theme'} onClick={onThemeChange} />
+          <ToolbarButton icon="adjust-circle" tooltip={theme.isDark ? 'Light theme' : 'Dark theme'} onClick={onThemeChange} />
         </div>
       </div>
     </header>

@@ -1,5 +1,3 @@
-import '@fontsource/inter/latin-400.css';
-import '@fontsource/inter/latin-500.css';
 import { initPluginTranslations } from '@grafana/i18n';
 import { createRoot } from 'react-dom/client';
 import { App } from './App';

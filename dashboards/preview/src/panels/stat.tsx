@@ -1,11 +1,12 @@
 import { getDisplayValueAlignmentFactors, VizOrientation, type DisplayValueAlignmentFactors, type FieldDisplay } from '@grafana/data';
-import { BigValue, BigValueColorMode, BigValueGraphMode, useTheme2, VizRepeater, type VizRepeaterRenderValueProps } from '@grafana/ui';
+import { BigValue, BigValueColorMode, BigValueGraphMode, type BigValueTextMode, useTheme2, VizRepeater, type VizRepeaterRenderValueProps } from '@grafana/ui';
 import type { PanelProps } from './props';
 import { useValues } from './values';
 
 interface StatOptions {
   graphMode?: BigValueGraphMode;
   colorMode?: BigValueColorMode;
+  textMode?: BigValueTextMode;
   orientation?: VizOrientation;
 }
 
@@ -23,6 +24,7 @@ export function StatPanel(props: PanelProps) {
       sparkline={value.sparkline && { ...value.sparkline, timeRange }}
       colorMode={options.colorMode ?? BigValueColorMode.Value}
       graphMode={graphMode}
+      textMode={options.textMode}
       alignmentFactors={alignmentFactors}
       width={width}
       height={height}

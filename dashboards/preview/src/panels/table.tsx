@@ -26,7 +26,6 @@ export function TablePanel({ panel, frames, width, height, timeRange }: PanelPro
       cellHeight={options.cellHeight}
       fieldConfig={panel.fieldConfig}
       timeRange={timeRange}
-      columnMinWidth={90}
       resizable
       structureRev={1}
     />
