@@ -83,7 +83,8 @@ class Chromium:
             return WebDriverWait(self.driver, _PATIENCE_SECONDS, poll_frequency=0.2).until(lambda _: condition())
         except TimeoutException:
             text = self.driver.find_element(By.TAG_NAME, "body").text
-            raise AssertionError(f"{otherwise}; {self.complaints()}; the page says:\n{text}") from None
+            msg = f"{otherwise}; {self.complaints()}; the page says:\n{text}"
+            raise AssertionError(msg) from None
 
     def forget(self) -> None:
         """Begin to listen anew."""
@@ -103,16 +104,22 @@ class Chromium:
                 failed.append(f"{told['response']['status']} from {told['response']['url']}")
         return console + failed
 
-    def panel(self, title: str) -> WebElement:
-        """Return the panel with a title."""
-        found: WebElement = self.driver.find_element(By.XPATH, f"//main//section[.//h2[normalize-space()='{title}']]")
+    def panel(self, title: str, holding: str = "*") -> WebElement:
+        """Return the panel with a title, and with an element that an XPath names."""
+        found: WebElement = self.driver.find_element(
+            By.XPATH, f"//main//section[.//h2[normalize-space()='{title}']][.//{holding}]"
+        )
         return found
 
-    def panels(self) -> dict[str, str]:
-        """Return the text of each panel, beside its title."""
+    def table(self, title: str) -> WebElement:
+        """Return the table with a title."""
+        return self.panel(title, "*[@role='grid']")
+
+    def panels(self) -> list[tuple[str, str]]:
+        """Return title and text of each panel."""
         sections = self.driver.find_elements(By.CSS_SELECTOR, "main section")
         texts = [section.text.partition("\n") for section in sections]
-        return {title: text for title, _, text in texts}
+        return [(title, text) for title, _, text in texts]
 
     def click(self, element: WebElement) -> None:
         """Click an element; then wait until the page has settled."""

@@ -1,5 +1,5 @@
 import { createTheme, ThemeContext } from '@grafana/data';
-import { Alert, GlobalStyles, PortalContainer, TextLink } from '@grafana/ui';
+import { Alert, GlobalStyles, PortalContainer } from '@grafana/ui';
 import { useEffect, useMemo, useState, type ReactNode } from 'react';
 import { followLinks, uidOf, useAddress } from './address';
 import { parseDashboard, type Dashboard } from './dashboard';
@@ -47,7 +47,9 @@ export function App() {
       <Alert title={error.message}>
         {contents.value?.dashboards.map((one) => (
           <div key={one.uid}>
-            <TextLink href={`/d/${one.uid}`}>{one.title}</TextLink>
+            <a href={`/d/${one.uid}`} style={{ color: theme.colors.text.link }}>
+              {one.title}
+            </a>
           </div>
         ))}
       </Alert>

@@ -14,6 +14,8 @@ export interface Target {
   legendFormat?: string;
   format?: string;
   instant?: boolean;
+  /** The least step of the query, such as `1m`. */
+  interval?: string;
   hide?: boolean;
 }
 

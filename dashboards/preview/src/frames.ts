@@ -3,9 +3,10 @@ import { createDataFrame, FieldType, type DataFrame } from '@grafana/data';
 import type { Target } from './dashboard';
 import type { Series } from './prometheus';
 
-/** Prometheus writes infinity as Go does. */
-export function parseValue(text: string): number {
-  return text === '+Inf' ? Infinity : text === '-Inf' ? -Infinity : Number(text);
+/** Read a sample; Prometheus writes infinity as Go does, and what is not a number is a gap in a line. */
+export function parseValue(text: string): number | null {
+  const value = text === '+Inf' ? Infinity : text === '-Inf' ? -Infinity : Number(text);
+  return Number.isNaN(value) ? null : value;
 }
 
 /** The name of a series: its legend with labels filled in, or the series as PromQL would write it. */

@@ -1,7 +1,7 @@
 /** The time range of a view, and what queries derive from it. */
 import { dateMath, dateTime, rangeUtil, type DateTime, type RawTimeRange, type TimeRange } from '@grafana/data';
 
-/** How often Prometheus is taken to scrape: a rate needs four samples. */
+/** How often Prometheus is taken to scrape where a query does not say how often its series have samples. */
 const SCRAPE_SECONDS = 15;
 const SHORTEST_STEP_SECONDS = 5;
 
@@ -32,18 +32,23 @@ export function shifted(range: TimeRange, from: number, to: number): { from: str
   };
 }
 
-/** Seconds between two points of a query over the range, so that it gives about so many points. */
-export function stepSeconds(range: TimeRange, points: number): number {
+/** Seconds between two points of a query over the range, so that it gives about so many points, and at least its own interval. */
+export function stepSeconds(range: TimeRange, points: number, interval?: string): number {
   const wanted = (range.to.valueOf() - range.from.valueOf()) / points;
-  return Math.max(SHORTEST_STEP_SECONDS, Math.round(rangeUtil.roundInterval(wanted) / 1000));
+  return Math.max(interval ? secondsOf(interval) : SHORTEST_STEP_SECONDS, Math.round(rangeUtil.roundInterval(wanted) / 1000));
 }
 
-/** Grafana's variables of time, as PromQL durations. */
-export function timeMacros(range: TimeRange, step: number): Record<string, string> {
+function secondsOf(interval: string): number {
+  return rangeUtil.intervalToMs(interval) / 1000;
+}
+
+/** Grafana's variables of time, as PromQL durations; a rate spans four samples at least. */
+export function timeMacros(range: TimeRange, step: number, interval?: string): Record<string, string> {
+  const samples = interval ? secondsOf(interval) : SCRAPE_SECONDS;
   const seconds = Math.round((range.to.valueOf() - range.from.valueOf()) / 1000);
   return {
     __interval: `${step}s`,
-    __rate_interval: `${Math.max(4 * SCRAPE_SECONDS, step + SCRAPE_SECONDS)}s`,
+    __rate_interval: `${Math.max(4 * samples, step + samples)}s`,
     __range: `${seconds}s`,
   };
 }

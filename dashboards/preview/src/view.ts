@@ -70,8 +70,9 @@ const ANNOTATION_POINTS = 500;
 
 const secondsOf = (range: TimeRange) => ({ start: range.from.valueOf() / 1000, end: range.to.valueOf() / 1000 });
 
-async function runTarget(target: Target, only: boolean, view: View, step: number, signal: AbortSignal): Promise<DataFrame[]> {
-  const scope = { ...view.scope, macros: timeMacros(view.timeRange, step) };
+async function runTarget(target: Target, only: boolean, view: View, points: number, signal: AbortSignal): Promise<DataFrame[]> {
+  const step = stepSeconds(view.timeRange, points, target.interval);
+  const scope = { ...view.scope, macros: timeMacros(view.timeRange, step, target.interval) };
   const expression = interpolate(target.expr, scope, 'promql');
   const span = secondsOf(view.timeRange);
   if (target.format === 'table') {
@@ -88,8 +89,7 @@ export function usePanelFrames(panel: Panel, view: View): Loaded<DataFrame[]> {
   return useLoaded(
     async (signal) => {
       const targets = (panel.targets ?? []).filter((target) => !target.hide);
-      const step = stepSeconds(view.timeRange, panel.gridPos.w * POINTS_PER_COLUMN);
-      const answers = await Promise.all(targets.map((target) => runTarget(target, targets.length === 1, view, step, signal)));
+      const answers = await Promise.all(targets.map((target) => runTarget(target, targets.length === 1, view, panel.gridPos.w * POINTS_PER_COLUMN, signal)));
       const replace = replaceFunction(view.scope, view.timeRange);
       return prepareFrames(panel, answers.flat(), { theme, timeZone: view.timeZone, replace });
     },

@@ -120,7 +120,7 @@ function prepare(frame: DataFrame, options: BarChartOptions, theme: GrafanaTheme
       axis: {
         splits: labels.map((_, i) => i),
         values: () => labels,
-        tickLabelRotation: rotation,
+        tickLabelRotation: -rotation, // Grafana counts it the other way round
         ...(rotation ? { size: Math.min(110, Math.round(widest(labels, theme) * Math.sin(radians)) + 26) } : {}),
       },
     },
