@@ -2,7 +2,8 @@ import { appendFileSync, cpSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import react from '@vitejs/plugin-react';
 import license from 'rollup-plugin-license';
-import { defineConfig, type Plugin } from 'vite';
+import type { Plugin } from 'vite';
+import { defineConfig } from 'vitest/config';
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -53,4 +54,13 @@ export default defineConfig({
     alias: [{ find: /^moment-timezone$/, replacement: 'moment-timezone/builds/moment-timezone-with-data-10-year-range.js' }],
   },
   plugins: [react(), leaveOutEditors(), addAssets()],
+  test: {
+    include: ['tests/**/*.test.ts'],
+    environment: 'jsdom',
+    // Grafana's packages are loaded once, not for each file; no test leaves anything behind.
+    isolate: false,
+    setupFiles: ['tests/setup.ts'],
+    // Node alone cannot read these as they are published.
+    server: { deps: { inline: [/@grafana/] } },
+  },
 });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import webbrowser
 
@@ -24,7 +25,7 @@ def command(*, url: str, port: int, opens: bool) -> None:
     It shows what Grafana shows of the same JSON, drawn by Grafana's own components, and is for laptops, demos and
     tests: whoever opens it sees everything that the Prometheus has, so it listens on loopback only.
     """
-    with Preview(url, render(), port=port) as preview:
+    with contextlib.suppress(KeyboardInterrupt), Preview(url, render(), port=port) as preview:
         click.echo(f"{preview.url} shows the dashboards on {url}; Ctrl-C ends it")
         try:
             Prometheus(url).query("vector(1)")

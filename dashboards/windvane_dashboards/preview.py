@@ -28,6 +28,7 @@ _ADDRESS: Final = "127.0.0.1"
 _MOST_BODY_BYTES: Final = 1 << 18
 _CLIENT_SECONDS: Final = 30
 _QUERY_SECONDS: Final = 60
+_POLL_SECONDS: Final = 0.1  # until the end is noticed
 
 # What the page asks of Prometheus, and nothing else of it can be reached.
 _QUERIES: Final = frozenset({"/api/v1/query", "/api/v1/query_range"})
@@ -91,7 +92,9 @@ class Preview:
         except OSError as error:
             msg = f"port {port} of {_ADDRESS} cannot be had ({error.strerror}): choose another with --port"
             raise CommandError(msg) from error
-        self._thread = threading.Thread(target=self._server.serve_forever, name="preview", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": _POLL_SECONDS}, name="preview", daemon=True
+        )
 
     @property
     def url(self) -> str:

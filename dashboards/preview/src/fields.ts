@@ -19,6 +19,7 @@ import {
 } from '@grafana/data';
 import { lastValueFrom } from 'rxjs';
 import type { Panel } from './dashboard';
+import { safeAddress } from './links';
 
 standardTransformersRegistry.setInit(() => {
   // Grafana itself fills the registry from elsewhere; nothing else that is published has the transformers.
@@ -85,6 +86,7 @@ export async function prepareFrames(panel: Panel, frames: DataFrame[], options: 
     replaceVariables: replace,
     theme,
     timeZone,
+    dataLinkPostProcessor: ({ linkModel }) => ({ ...linkModel, href: safeAddress(linkModel.href) }),
   });
   cacheFieldDisplayNames(prepared);
   return prepared;

@@ -4,13 +4,18 @@ import type { Link } from './dashboard';
 import { interpolate, type Format, type Scope } from './interpolation';
 import { rangeText } from './time';
 
-// Grafana's links ask here for the path below which the application is, and for what to clean addresses of: a
-// label's value may become one, so `javascript:` must not survive.
+// Grafana's own cleaning of addresses decodes them, so that a value with `&` would become two; `safeAddress` does it.
 locationUtil.initialize({
-  config: { appSubUrl: '', disableSanitizeHtml: false } as Parameters<typeof locationUtil.initialize>[0]['config'],
+  config: { appSubUrl: '', disableSanitizeHtml: true } as Parameters<typeof locationUtil.initialize>[0]['config'],
   getVariablesUrlParams: () => ({}),
   getTimeRangeForUrl: () => ({ from: 'now-6h', to: 'now' }),
 });
+
+/** The address, or an empty page where it would lead to script: a label's value may become one. */
+export function safeAddress(address: string): string {
+  const { protocol } = URL.parse(address, window.location.origin) ?? { protocol: '' };
+  return protocol === 'http:' || protocol === 'https:' ? address : 'about:blank';
+}
 
 /** The part of an address that keeps a range. */
 export function timeParameters(range: TimeRange): string {
@@ -23,7 +28,7 @@ export function linkAddress(link: Link, scope: Scope, range: TimeRange): string 
     ...(link.keepTime ? [timeParameters(range)] : []),
     ...(link.includeVars ? scope.variables.map((variable) => interpolate(`\${${variable.name}:queryparam}`, scope, 'raw')) : []),
   ];
-  return locationUtil.processUrl(kept.length ? `${link.url}${link.url.includes('?') ? '&' : '?'}${kept.join('&')}` : link.url);
+  return safeAddress(kept.length ? `${link.url}${link.url.includes('?') ? '&' : '?'}${kept.join('&')}` : link.url);
 }
 
 /** Grafana's own signature of interpolation, for titles and for the links of fields. */
