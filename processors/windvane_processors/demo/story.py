@@ -41,6 +41,9 @@ _PATIENCE_SECONDS: Final = 100.0
 _SHOWN_MINUTES: Final = 10
 """What the dashboards show of the past at first: the whole story."""
 
+_SCRAPE_INTERVAL: Final = "15s"
+"""Of the shipped Prometheus; the service itself exports more often."""
+
 _TICKET_RECEIVER: Final = "arrivals-channel"
 _PAGE_RECEIVER: Final = "arrivals-oncall"
 
@@ -212,7 +215,7 @@ def _start_preview(stack: contextlib.ExitStack, prometheus: str, log: Callable[[
     except CommandError as error:
         log(f"no dashboards: {error}")
         return ""
-    preview = stack.enter_context(Preview(prometheus, render_boards()))
+    preview = stack.enter_context(Preview(prometheus, render_boards(export_interval=_SCRAPE_INTERVAL)))
     return f"{preview.url}/d/{FLEET_UID}?from=now-{_SHOWN_MINUTES}m&to=now&refresh=5s"
 
 

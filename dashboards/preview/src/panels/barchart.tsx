@@ -124,7 +124,15 @@ function prepare(frame: DataFrame, options: BarChartOptions, theme: GrafanaTheme
         ...(rotation ? { size: Math.min(110, Math.round(widest(labels, theme) * Math.sin(radians)) + 26) } : {}),
       },
     },
-    y: { min: 0, max: maximum(visible) * 1.05 || 1, axis: { values: (_, splits) => splits.map(format) } },
+    y: {
+      min: 0,
+      max: maximum(visible) * 1.05 || 1,
+      axis: {
+        values: (_, splits) => splits.map(format),
+        // The first label of x reaches as far to the left.
+        ...(rotation < 0 ? { size: Math.max(50, Math.round(widest(labels.slice(0, 1), theme) * Math.cos(radians))) } : {}),
+      },
+    },
     series: visible.length,
     draw,
   });
