@@ -6,6 +6,9 @@ import type uPlot from 'uplot';
 
 type Axis = Omit<Parameters<UPlotConfigBuilder['addAxis']>[0], 'scaleKey' | 'theme' | 'placement'>;
 
+/** Room at the right for the last label of a time axis, half of which stands beyond the end of the plot. */
+export const PADDING: [null, number, null, null] = [null, 24, null, null];
+
 interface CanvasOptions {
   theme: GrafanaTheme2;
   timeZone: string;
@@ -31,6 +34,7 @@ export function canvasConfig({ theme, timeZone, x, y, series, draw }: CanvasOpti
   for (let i = 0; i < series; i++) {
     config.addSeries({ scaleKey: 'y', theme, show: true, lineColor: 'transparent', pathBuilder: () => null, pointsBuilder: () => false });
   }
+  config.setPadding(PADDING);
   config.setCursor({ y: false, points: { show: false }, drag: { x: x.isTime, y: false } });
   config.addHook('draw', (u) => {
     const { left, top, width, height } = u.bbox;

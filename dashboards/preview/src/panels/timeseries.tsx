@@ -1,5 +1,6 @@
 import type { VizLegendOptions } from '@grafana/schema';
 import { TimeSeries, TooltipPlugin2 } from '@grafana/ui';
+import { PADDING } from './canvas';
 import { Marks } from './marks';
 import type { PanelProps } from './props';
 import { HOVER_ALL, SeriesTooltip } from './tooltip';
@@ -21,7 +22,9 @@ export function TimeSeriesPanel({ panel, frames, width, height, timeRange, timeZ
       options={panel.options}
       legend={options.legend}
     >
-      {(config, aligned) => (
+      {(config, aligned) => {
+        config.setPadding(PADDING); // it is read when the plot is made, which is after this
+        return (
         <>
           <TooltipPlugin2
             config={config}
@@ -39,7 +42,8 @@ export function TimeSeriesPanel({ panel, frames, width, height, timeRange, timeZ
           />
           <Marks config={config} marks={marks} />
         </>
-      )}
+        );
+      }}
     </TimeSeries>
   );
 }
