@@ -31,7 +31,7 @@ from windvane_processors import stack
 from windvane_processors.stack import Child, answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,6 +40,7 @@ BINS: Final = 12
 PODS: Final = 2
 _MINUTE: Final = 60_000
 _HISTORY: Final = 24 * 60
+_AT_ONCE: Final = 60
 _BATCH: Final = 20_000
 _LITERAL: Final = 65_536
 
@@ -57,29 +58,27 @@ def _field(number: int, value: bytes) -> bytes:
 
 
 class _Batch:
-    """Series whose labels are encoded once; each writing sets one sample of each."""
+    """Series whose labels are encoded once; each writing sets the same number of samples of each."""
 
-    def __init__(self, series: list[Mapping[str, str]]) -> None:
+    def __init__(self, series: list[Mapping[str, str]], samples: int) -> None:
         message = bytearray()
         ends = []
+        # Of each sample 8 bytes of the value, a tag, and 6 of the time, as it is from 1987 on.
+        sample = _field(2, b"\x09" + bytes(8) + b"\x10" + bytes(6))
         for labels in series:
             text = b"".join(
                 _field(1, _field(1, name.encode()) + _field(2, value.encode()))
                 for name, value in sorted(labels.items())
             )
-            sample = _field(2, b"\x09" + bytes(8) + b"\x10" + bytes(6))
-            message += _field(1, text + sample)
+            message += _field(1, text + samples * sample)
             ends.append(len(message))
-        # The sample stands last: 8 bytes of the value, a tag, and 6 of the time, as it is from 1987 on.
         self._message = np.frombuffer(message, np.uint8).copy()
-        at = np.array(ends)
-        self._value = at[:, None] - 15 + np.arange(8)
-        self._time = at[:, None] - 6 + np.arange(6)
+        self._ends = np.array(ends)[:, None, None] - len(sample) * np.arange(samples - 1, -1, -1)[:, None]
 
-    def encode(self, milliseconds: int, values: NDArray[np.float64]) -> bytes:
+    def encode(self, milliseconds: Sequence[int], values: NDArray[np.float64]) -> bytes:
         """Return the request's body: snappy's block format, not compressed."""
-        self._message[self._value] = values.astype("<f8").view(np.uint8).reshape(-1, 8)
-        self._message[self._time] = np.frombuffer(_varint(milliseconds), np.uint8)
+        self._message[self._ends - 15 + np.arange(8)] = values.astype("<f8").view(np.uint8).reshape(*values.shape, 8)
+        self._message[self._ends - 6 + np.arange(6)] = np.frombuffer(b"".join(map(_varint, milliseconds)), np.uint8).reshape(-1, 6)
         message = self._message.tobytes()
         out = bytearray(_varint(len(message)))
         for begin in range(0, len(message), _LITERAL):
@@ -89,16 +88,23 @@ class _Batch:
 
 
 class _Series:
-    """Many series, written together."""
+    """Many series, written together, so many samples of each at a time."""
 
-    def __init__(self, address: str, series: list[Mapping[str, str]]) -> None:
+    def __init__(self, address: str, series: list[Mapping[str, str]], samples: int = 1) -> None:
         self._address = address
-        self._batches = [_Batch(series[i : i + _BATCH]) for i in range(0, len(series), _BATCH)]
+        self._size = _BATCH // samples
+        self._batches = [_Batch(series[i : i + self._size], samples) for i in range(0, len(series), self._size)]
         self.number = len(series)
 
-    def write(self, milliseconds: int, values: NDArray[np.float64]) -> None:
+    def write(self, milliseconds: Sequence[int], values: NDArray[np.float64]) -> None:
+        """Write samples.
+
+        Args:
+            milliseconds: their times.
+            values: shape (series, samples).
+        """
         for i, batch in enumerate(self._batches):
-            body = batch.encode(milliseconds, values[i * _BATCH : (i + 1) * _BATCH])
+            body = batch.encode(milliseconds, values[i * self._size : (i + 1) * self._size])
             headers = {
                 "content-type": "application/x-protobuf",
                 "content-encoding": "snappy",
@@ -188,6 +194,7 @@ class _Fleet:
                 *_called(promql.FEATURE_RATE, named),
                 *_called(promql.CALL_RATE, of_models),
             ],
+            _AT_ONCE,
         )
         self._violations = slice(len(bins), len(bins) + len(kinds))
         self.series = self._counters.number + self._gauges.number
@@ -195,25 +202,33 @@ class _Fleet:
 
     def history(self, end: int) -> None:
         """Write what the rules would have recorded of the day until then."""
-        for minute in range(_HISTORY, 0, -1):
-            rates = self._rng.poisson(40, self._recorded.number) / 60
+        for first in range(_HISTORY, 0, -_AT_ONCE):
+            times = [end - minute * _MINUTE for minute in range(first, first - _AT_ONCE, -1)]
+            rates = self._rng.poisson(40, (self._recorded.number, _AT_ONCE)) / 60
             rates[self._violations] = 0
-            self._recorded.write(end - minute * _MINUTE, rates)
-            if minute % 60 == 0:
-                sys.stderr.write(f"\r{minute // 60} hours of history left ")
+            self._recorded.write(times, rates)
+            sys.stderr.write(f"\r{(first - _AT_ONCE) // 60} hours of history left ")
         sys.stderr.write("\n")
 
     def minute(self, milliseconds: int) -> None:
         """Write one export of every pod."""
         self._totals += self._rng.poisson(20, self._counters.number) * self._busy
-        self._counters.write(milliseconds, self._totals)
-        self._gauges.write(milliseconds, self._gauge_values)
+        self._counters.write([milliseconds], self._totals[:, None])
+        self._gauges.write([milliseconds], self._gauge_values[:, None])
 
 
 def _metrics(address: str) -> dict[str, float]:
     with urllib.request.urlopen(f"http://{address}/metrics", timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
+
+
+def _rules(address: str) -> dict[str, float]:
+    """Return how long each rule's last evaluation took, the dearest first."""
+    with urllib.request.urlopen(f"http://{address}/api/v1/rules", timeout=60) as answer:
+        groups = json.load(answer)["data"]["groups"]
+    took = {f"{group['name']}: {rule['name']}": rule["evaluationTime"] for group in groups for rule in group["rules"]}
+    return dict(sorted(took.items(), key=lambda one: -one[1]))
 
 
 def measure(models: int, minutes: int, folder: Path) -> dict[str, object]:
@@ -275,6 +290,7 @@ def measure(models: int, minutes: int, folder: Path) -> dict[str, object]:
             "observed series": fleet.observed,
             "raw series": fleet.series,
             "groups": groups,
+            "dearest rules": dict(list(_rules(address).items())[:40]),
             "seconds per minute": sum(value * 60 / intervals[name] for name, value in groups.items()),
             "CPU seconds per minute": float(np.median(cpu[2:])),
             "resident GiB": found["process_resident_memory_bytes"] / 2**30,

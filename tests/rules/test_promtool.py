@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from windvane_dashboards.cli_rules.rulefile import seconds
 from windvane_dashboards.rules import ALERT_NAMES, METHODS, Timings, render, rule_set
 
 if TYPE_CHECKING:
@@ -87,3 +88,25 @@ def test_every_alert_has_a_case_that_fires() -> None:
         if test["exp_alerts"]
     }
     assert fired == set(ALERT_NAMES)
+
+
+@pytest.mark.parametrize("alert", ALERT_NAMES)
+def test_every_alert_is_quiet_before_it_fires_and_resolves(alert: str) -> None:
+    """In one case, by what promtool was told to expect of it: nothing, then firing, then nothing again."""
+    told = [_told(alert, case) for path in CASES for case in yaml.safe_load(path.read_text())["tests"]]
+    assert any(quiet and fired and min(quiet) < min(fired) for quiet, fired in told)
+    assert any(quiet and fired and max(quiet) > max(fired) for quiet, fired in told)
+
+
+def _told(alert: str, case: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Return the seconds at which a case says that an alert does not fire, and that it does."""
+    quiet, fired = [], []
+    for test in case.get("alert_rule_test", []):
+        if test["alertname"] == alert:
+            (fired if test["exp_alerts"] else quiet).append(seconds(test["eval_time"]))
+    for test in case.get("promql_expr_test", []):
+        name = re.search(r'alertname="(\w+)"', test["expr"])
+        if test["expr"].startswith("ALERTS") and (name is None or name[1] == alert):
+            shown = any(f'"{alert}", alertstate="firing"' in one["labels"] for one in test["exp_samples"])
+            (fired if shown else quiet).append(seconds(test["eval_time"]))
+    return quiet, fired
