@@ -3,7 +3,7 @@
 A fleet of models with 100 features of 12 bins, each served by 2 pods, is written by remote write: first a day of what
 the rules record of its traffic, so that every window is full, then its raw series every minute, while Prometheus
 evaluates the committed rules by its own clock. Told are the seconds each group takes for an evaluation, the CPU time of
-the whole process, its resident memory and its series.
+the whole process, its resident memory and its series. With `--dashboards` also how long the dashboards' queries take.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import yaml
+from panels import RANGE_MINUTES, measure_panels, series_shown
 
 from windvane import semconv
 from windvane.declaration import DURATION_BOUNDS
 from windvane_dashboards import promql
-from windvane_dashboards.rules import render, rule_set
+from windvane_dashboards.rules import Timings, render, rule_set
+from windvane_dashboards.server import Prometheus
 from windvane_processors import stack
 from windvane_processors.stack import Child, answers
 
@@ -41,6 +43,8 @@ PODS: Final = 2
 _MINUTE: Final = 60_000
 _HISTORY: Final = 24 * 60
 _AT_ONCE: Final = 60
+_SLOW: Final = round(Timings().slow_interval / Timings().interval)
+_MISSING_EVERY: Final = 5  # features, of which one has missing values
 _BATCH: Final = 20_000
 _LITERAL: Final = 65_536
 
@@ -78,7 +82,9 @@ class _Batch:
     def encode(self, milliseconds: Sequence[int], values: NDArray[np.float64]) -> bytes:
         """Return the request's body: snappy's block format, not compressed."""
         self._message[self._ends - 15 + np.arange(8)] = values.astype("<f8").view(np.uint8).reshape(*values.shape, 8)
-        self._message[self._ends - 6 + np.arange(6)] = np.frombuffer(b"".join(map(_varint, milliseconds)), np.uint8).reshape(-1, 6)
+        self._message[self._ends - 6 + np.arange(6)] = np.frombuffer(
+            b"".join(map(_varint, milliseconds)), np.uint8
+        ).reshape(-1, 6)
         message = self._message.tobytes()
         out = bytearray(_varint(len(message)))
         for begin in range(0, len(message), _LITERAL):
@@ -151,6 +157,10 @@ class _Fleet:
         bins = _bins(models)
         named: list[Mapping[str, str]] = [name for name, _ in _features(models)]
         kinds = [{**name, semconv.VIOLATION_KIND.label: kind} for name in named for kind in semconv.VALUE_VIOLATIONS]
+        violated = np.array([kind[semconv.VIOLATION_KIND.label] == "missing" for kind in kinds])
+        violated &= np.arange(len(kinds)) % (_MISSING_EVERY * len(semconv.VALUE_VIOLATIONS)) < len(
+            semconv.VALUE_VIOLATIONS
+        )
         of_models: list[Mapping[str, str]] = list(_models(models))
         bounds = [{**model, "le": bound} for model in of_models for bound in _BOUNDS]
         self._counters = _Series(
@@ -172,7 +182,10 @@ class _Fleet:
         objectives = [{**model, semconv.OBJECTIVE.label: name} for model in of_models for name in _OBJECTIVES]
         gauges = [
             (_called(semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name, bins, pods=PODS), 5000.0),
-            (_called(semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name, kinds, pods=PODS), 0.0),
+            (
+                _called(semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name, kinds, pods=PODS),
+                np.tile(violated, PODS) * 5000.0,
+            ),
             (_called(semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name, named, pods=PODS), 1.0),
             (_called(semconv.FEATURE_IMPORTANCE.prometheus_name, named, pods=PODS), 1 / FEATURES),
             (_called(semconv.MODEL_INFO.prometheus_name, info, pods=PODS), 1.0),
@@ -180,34 +193,34 @@ class _Fleet:
             (_called(semconv.MODEL_LATENCY_OBJECTIVE.prometheus_name, of_models, pods=PODS), 0.25),
         ]
         self._gauges = _Series(address, [labels for series, _ in gauges for labels in series])
-        self._gauge_values = np.concatenate([np.full(len(series), value) for series, value in gauges])
+        self._gauge_values = np.concatenate([np.broadcast_to(value, len(series)) for series, value in gauges])
         self._totals = rng.integers(0, 1000, self._counters.number).astype(float)
-        # A healthy fleet: observations grow, violations do not.
+        # A healthy fleet: of the violations only missing values, in some features, and as many as in the reference.
         self._busy = np.ones(self._counters.number)
         observed = PODS * len(bins)
-        self._busy[observed : observed + PODS * len(kinds)] = 0
+        self._busy[observed : observed + PODS * len(kinds)] = np.tile(violated, PODS)
         self._recorded = _Series(
             address,
             [
-                *_called(promql.OBSERVATION_RATE, bins),
                 *_called(promql.VIOLATION_RATE, kinds),
                 *_called(promql.FEATURE_RATE, named),
                 *_called(promql.CALL_RATE, of_models),
             ],
             _AT_ONCE,
         )
-        self._violations = slice(len(bins), len(bins) + len(kinds))
+        self._recorded_bins = _Series(address, _called(promql.OBSERVATION_RATE, bins), _AT_ONCE)
+        self._recorded_busy = np.ones(self._recorded.number)
+        self._recorded_busy[: len(kinds)] = violated
         self.series = self._counters.number + self._gauges.number
         self.observed = PODS * len(bins)
 
     def history(self, end: int) -> None:
         """Write what the rules would have recorded of the day until then."""
-        for first in range(_HISTORY, 0, -_AT_ONCE):
-            times = [end - minute * _MINUTE for minute in range(first, first - _AT_ONCE, -1)]
-            rates = self._rng.poisson(40, (self._recorded.number, _AT_ONCE)) / 60
-            rates[self._violations] = 0
-            self._recorded.write(times, rates)
-            sys.stderr.write(f"\r{(first - _AT_ONCE) // 60} hours of history left ")
+        for series, busy, step in ((self._recorded_bins, 1, _SLOW), (self._recorded, self._recorded_busy[:, None], 1)):
+            for first in range(_HISTORY, 0, -step * _AT_ONCE):
+                times = [end - minute * _MINUTE for minute in range(first, first - step * _AT_ONCE, -step)]
+                series.write(times, self._rng.poisson(40, (series.number, _AT_ONCE)) / 60 * busy)
+                sys.stderr.write(f"\r{(first - step * _AT_ONCE) // 60} hours of history left ")
         sys.stderr.write("\n")
 
     def minute(self, milliseconds: int) -> None:
@@ -231,7 +244,19 @@ def _rules(address: str) -> dict[str, float]:
     return dict(sorted(took.items(), key=lambda one: -one[1]))
 
 
-def measure(models: int, minutes: int, folder: Path) -> dict[str, object]:
+def _panels(address: str) -> dict[str, object]:
+    """Give what the dashboards show a past of the range that they open with, and measure their queries."""
+    prometheus = Prometheus(f"http://{address}")
+    shown = series_shown(prometheus)
+    series, end = _Series(address, list(shown), _AT_ONCE), int(time.time() * 1000) - 20 * _MINUTE
+    rng = np.random.default_rng(2)
+    for first in range(RANGE_MINUTES, 0, -_AT_ONCE):
+        times = [end - minute * _MINUTE for minute in range(first, first - _AT_ONCE, -1)]
+        series.write(times, rng.random((series.number, _AT_ONCE)))
+    return {"series shown over a range": series.number, **measure_panels(prometheus)}
+
+
+def measure(models: int, minutes: int, folder: Path, *, dashboards: bool) -> dict[str, object]:
     """Run Prometheus with the rules over a fleet; return what it cost."""
     program = stack.ensure(["prometheus"])["prometheus"]
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -258,12 +283,20 @@ def measure(models: int, minutes: int, folder: Path) -> dict[str, object]:
         fleet = _Fleet(address, models)
         now = int(time.time() * 1000)
         fleet.history(now - 7 * _MINUTE)
+        before = _metrics(address)["process_cpu_seconds_total"]
         for ago in range(6, -1, -1):
             fleet.minute(now - ago * _MINUTE)
+        taken_in = (_metrics(address)["process_cpu_seconds_total"] - before) / 7
         for name, text in render().items():
             (folder / name).write_text(text)
         configuration.write_text(
-            yaml.safe_dump({"global": {"evaluation_interval": "1m"}, "rule_files": ["windvane-*.yml"]})
+            yaml.safe_dump(
+                {
+                    "global": {"evaluation_interval": "1m"},
+                    "rule_files": ["windvane-*.yml"],
+                    "storage": {"tsdb": {"out_of_order_time_window": "1d"}},  # for the panels' past
+                }
+            )
         )
         urllib.request.urlopen(urllib.request.Request(f"http://{address}/-/reload", method="POST"), timeout=60).close()
         took: dict[str, list[float]] = defaultdict(list)
@@ -285,16 +318,19 @@ def measure(models: int, minutes: int, folder: Path) -> dict[str, object]:
         sys.stderr.write("\n")
         intervals = {g.name: g.interval.total_seconds() for g in (*rule_set().recording, *rule_set().alerts)}
         groups = {name: float(np.median(values)) for name, values in took.items()}
+        panels = _panels(address) if dashboards else {}
         return {
             "models": models,
             "observed series": fleet.observed,
             "raw series": fleet.series,
             "groups": groups,
-            "dearest rules": dict(list(_rules(address).items())[:40]),
+            "dearest rules, last evaluation": dict(list(_rules(address).items())[:20]),
             "seconds per minute": sum(value * 60 / intervals[name] for name, value in groups.items()),
-            "CPU seconds per minute": float(np.median(cpu[2:])),
+            "CPU seconds per minute": float(np.mean(cpu[2:])),
+            "CPU seconds of taking a minute in": taken_in,
             "resident GiB": found["process_resident_memory_bytes"] / 2**30,
             "series": found["prometheus_tsdb_head_series"],
+            **panels,
         }
     finally:
         child.stop()
@@ -304,11 +340,15 @@ def main() -> None:
     """Print one JSON object a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, nargs="+", default=[25, 50, 100])
-    parser.add_argument("--minutes", type=int, default=7, help="of evaluations; the first two are not counted")
+    parser.add_argument("--minutes", type=int, default=10, help="of evaluations; the first two are not counted")
+    parser.add_argument("--dashboards", action="store_true", help="measure the queries of the dashboards too")
     options = parser.parse_args()
     for models in options.models:
         with tempfile.TemporaryDirectory(prefix="windvane-rules-cost-", ignore_cleanup_errors=True) as folder:
-            sys.stdout.write(json.dumps(measure(models, options.minutes, Path(folder)), indent=1) + "\n")
+            sys.stdout.write(
+                json.dumps(measure(models, options.minutes, Path(folder), dashboards=options.dashboards), indent=1)
+                + "\n"
+            )
             sys.stdout.flush()
 
 

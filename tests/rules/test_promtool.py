@@ -19,22 +19,22 @@ pytestmark = pytest.mark.stack
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*.test.yml"))
-GENERATED = HERE.parents[1] / "dashboards" / "generated" / "rules"
 
 
 def _whole(tests: str, folder: Path) -> str:
-    """Put before the tests of a case what promtool needs besides: the committed rules, and the order of their groups.
+    """Put before the tests of a case what promtool needs besides: the rules, and the order of their groups.
 
-    The tests stay the text that they are: PyYAML and promtool disagree on what `0x60` is. A case over days names in
-    a line `# Groups: ...` the groups that it needs, since promtool takes its time for each.
+    The rules are rendered for the one interval at which promtool evaluates all groups. The tests stay the text that
+    they are: PyYAML and promtool disagree on what `0x60` is. A case over days names in a line `# Groups: ...` the
+    groups that it needs, since promtool takes its time for each.
     """
     found = re.search(r"^# Groups: (.+)$", tests, flags=re.MULTILINE)
     wanted = found[1].split() if found else None
     rules = rule_set()
     files = []
-    for path in sorted(GENERATED.glob("*.yml")):
-        groups = yaml.safe_load(path.read_text())["groups"]
-        files.append(folder / path.name)
+    for name, text in render(Timings(slow_interval=Timings().interval)).items():
+        groups = yaml.safe_load(text)["groups"]
+        files.append(folder / name)
         files[-1].write_text(yaml.safe_dump({"groups": [g for g in groups if wanted is None or g["name"] in wanted]}))
     return (
         yaml.safe_dump(

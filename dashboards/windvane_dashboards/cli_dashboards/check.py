@@ -14,6 +14,7 @@ from rich.table import Table
 
 from windvane import semconv
 from windvane_dashboards.boards import BOARDS
+from windvane_dashboards.promql import VIOLATION_EXCESS
 from windvane_dashboards.rules import rule_set
 from windvane_dashboards.server import CommandError, Prometheus
 
@@ -202,6 +203,8 @@ def _reason(expr: str, prometheus: Prometheus) -> tuple[str, str]:
             continue
         if name.startswith(_ALERTS):
             return _QUIET, "no such alert fires"
+        if name == VIOLATION_EXCESS:
+            return _QUIET, "no value is in violation"
         if not prometheus.query(f'count({{__name__="{name}"}})'):
             return _EMPTY, f"no series {name}: {_hint(name)}"
         for label, operator, value in matchers:
