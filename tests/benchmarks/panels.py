@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from windvane_dashboards.boards import BOARDS
 from windvane_dashboards.cli_dashboards.check import filled, values
-from windvane_dashboards.links import FLEET_UID
 from windvane_dashboards.promql import MODEL_LABEL
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from windvane_dashboards.server import Prometheus
 
-__all__ = ["RANGE_MINUTES", "measure_panels", "series_shown"]
+__all__ = ["RANGE_MINUTES", "Chosen", "choose", "measure_panels", "series_shown"]
 
 RANGE_MINUTES: Final = 6 * 60
 """The range that the dashboards open with."""
@@ -37,59 +37,78 @@ def _targets(board: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], Mapp
             yield panel, target
 
 
-def series_shown(prometheus: Prometheus) -> list[dict[str, str]]:
+Chosen: TypeAlias = "dict[str, dict[str, str]]"
+"""Values of the variables, by dashboard."""
+
+
+def choose(prometheus: Prometheus) -> Chosen:
+    """Return the values that the dashboards open with."""
+    return {board["uid"]: values(board, prometheus, {}) for board in BOARDS}
+
+
+def series_shown(prometheus: Prometheus, chosen: Chosen, at: float) -> list[dict[str, str]]:
     """Return the series that queries over a range of time read: of one model, or of all where a query asks for all."""
     shown: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
     for board in BOARDS:
-        chosen = values(board, prometheus, {})
         for _, target in _targets(board):
             if target["instant"]:
                 continue
-            one = f'{{{MODEL_LABEL}="{chosen["model"]}"}}' if "$model" in target["expr"] else ""
+            one = f'{{{MODEL_LABEL}="{chosen[board["uid"]]["model"]}"}}' if "$model" in target["expr"] else ""
             for name in sorted(set(_NAME.findall(target["expr"]))):
                 if ":" in name or name.endswith(("_total", "_count", "_bucket")) or not one:
-                    for found in prometheus.query(f"{name}{one}"):
+                    for found in prometheus.query(f"{name}{one}", at):
                         shown[tuple(sorted(found["metric"].items()))] = found["metric"]
     return [labels for labels in shown.values() if "__name__" in labels]
 
 
-def _ask(
-    prometheus: Prometheus, panel: Mapping[str, Any], target: Mapping[str, Any], chosen: Mapping[str, str]
-) -> float:
-    """Send a query as Grafana does; return the milliseconds until its answer."""
-    expr, end = filled(target["expr"], chosen), time.time()
-    begin = time.perf_counter()
+def _ask(prometheus: Prometheus, panel: Mapping[str, Any], target: Mapping[str, Any], expr: str, at: float) -> None:
+    """Send a query as Grafana does."""
     if target["instant"]:
-        prometheus.query(expr, end)
-    else:
-        wanted = RANGE_MINUTES * 60 / (panel["gridPos"]["w"] * _PIXELS_PER_UNIT)
-        step = next(step for step in _STEPS if step >= wanted)
-        form = {"query": expr, "start": f"{end - RANGE_MINUTES * 60:.0f}", "end": f"{end:.0f}", "step": str(step)}
-        prometheus.api("query_range", form)
-    return (time.perf_counter() - begin) * 1000
+        prometheus.query(expr, at)
+        return
+    wanted = RANGE_MINUTES * 60 / (panel["gridPos"]["w"] * _PIXELS_PER_UNIT)
+    step = next(step for step in _STEPS if step >= wanted)
+    form = {"query": expr, "start": f"{at - RANGE_MINUTES * 60:.0f}", "end": f"{at:.0f}", "step": str(step)}
+    prometheus.api("query_range", form)
 
 
-def measure_panels(prometheus: Prometheus) -> dict[str, object]:
-    """Ask every query of every dashboard by itself, and each dashboard's together as a browser does."""
-    slowest: dict[str, float] = {}
-    loads: dict[str, float] = {}
+def measure_panels(prometheus: Prometheus, chosen: Chosen, cpu: Callable[[], float], at: float) -> dict[str, object]:
+    """Ask every query of every dashboard by itself, and each dashboard's together as a browser does.
+
+    Args:
+        prometheus: who answers.
+        chosen: values of the variables.
+        cpu: CPU seconds that it has used.
+        at: end of the range, in seconds since the epoch.
+
+    Returns:
+        Milliseconds until the answer and of CPU by query, seconds by dashboard.
+    """
+    queries: dict[str, tuple[float, float]] = {}
+    loads: dict[str, tuple[float, float]] = {}
     for board in BOARDS:
-        chosen = values(board, prometheus, {})
-        targets = list(_targets(board))
-        for panel, target in targets:
-            name = f"{board['uid']}: {panel['title']} {target['refId']}"
-            slowest[name] = float(np.median([_ask(prometheus, panel, target, chosen) for _ in range(_REPEATS)]))
-        ask: Callable[[tuple[Any, Any]], float] = lambda one, chosen=chosen: _ask(prometheus, *one, chosen)  # type: ignore[misc] # noqa: E731
-        took = []
-        for _ in range(_REPEATS):
-            begin = time.perf_counter()
-            with ThreadPoolExecutor(_AT_A_TIME) as browser:
-                list(browser.map(ask, targets))
-            took.append(time.perf_counter() - begin)
-        loads[board["uid"]] = float(np.median(took))
-    assert FLEET_UID in loads
+        asked = [(panel, target, filled(target["expr"], chosen[board["uid"]]), at) for panel, target in _targets(board)]
+        for one in asked:
+            queries[f"{board['uid']}: {one[0]['title']} {one[1]['refId']}"] = _took(
+                lambda one=one: _ask(prometheus, *one), cpu
+            )
+        with ThreadPoolExecutor(_AT_A_TIME) as browser:
+            wall, busy = _took(
+                lambda asked=asked: list(browser.map(partial(_ask, prometheus), *zip(*asked, strict=True))), cpu
+            )
+        loads[board["uid"]] = wall / 1000, busy / 1000
     return {
-        "queries": len(slowest),
-        "slowest queries, milliseconds": dict(sorted(slowest.items(), key=lambda one: -one[1])[:20]),
-        "dashboards, seconds to load": loads,
+        "queries": len(queries),
+        "slowest queries, milliseconds and of CPU": dict(sorted(queries.items(), key=lambda one: -one[1][1])[:15]),
+        "dashboards, seconds to load and of CPU": loads,
     }
+
+
+def _took(ask: Callable[[], object], cpu: Callable[[], float]) -> tuple[float, float]:
+    """Return median milliseconds until the answer, and mean milliseconds of CPU."""
+    before, took = cpu(), []
+    for _ in range(_REPEATS):
+        begin = time.perf_counter()
+        ask()
+        took.append((time.perf_counter() - begin) * 1000)
+    return float(np.median(took)), (cpu() - before) / _REPEATS * 1000

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import yaml
-from panels import RANGE_MINUTES, measure_panels, series_shown
+from panels import RANGE_MINUTES, choose, measure_panels, series_shown
 
 from windvane import semconv
 from windvane.declaration import DURATION_BOUNDS
@@ -33,9 +33,10 @@ from windvane_processors import stack
 from windvane_processors.stack import Child, answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from panels import Chosen
 
 FEATURES: Final = 100
 BINS: Final = 12
@@ -44,6 +45,7 @@ _MINUTE: Final = 60_000
 _HISTORY: Final = 24 * 60
 _AT_ONCE: Final = 60
 _SLOW: Final = round(Timings().slow_interval / Timings().interval)
+_REPEATS: Final = 3
 _MISSING_EVERY: Final = 5  # features, of which one has missing values
 _BATCH: Final = 20_000
 _LITERAL: Final = 65_536
@@ -211,6 +213,7 @@ class _Fleet:
         self._recorded_bins = _Series(address, _called(promql.OBSERVATION_RATE, bins), _AT_ONCE)
         self._recorded_busy = np.ones(self._recorded.number)
         self._recorded_busy[: len(kinds)] = violated
+        self._recorded_busy[len(kinds) : len(kinds) + len(named)] = BINS
         self.series = self._counters.number + self._gauges.number
         self.observed = PODS * len(bins)
 
@@ -244,16 +247,33 @@ def _rules(address: str) -> dict[str, float]:
     return dict(sorted(took.items(), key=lambda one: -one[1]))
 
 
-def _panels(address: str) -> dict[str, object]:
+def _cpu_of_rules(prometheus: Prometheus, cpu: Callable[[], float], at: float) -> dict[str, float]:
+    """Evaluate each rule by itself; return the CPU seconds a minute of each group, without storing the results."""
+
+    def took(expression: str) -> float:
+        before = cpu()
+        for _ in range(_REPEATS):
+            prometheus.query(f"count({expression})", at)
+        return (cpu() - before) / _REPEATS
+
+    nothing = took("vector(1)")
+    return {
+        group.name: max(sum(took(rule.expr) - nothing for rule in group.rules), 0) * 60 / group.interval.total_seconds()
+        for group in (*rule_set().recording, *rule_set().alerts)
+    }
+
+
+def _panels(
+    address: str, prometheus: Prometheus, chosen: Chosen, cpu: Callable[[], float], at: float
+) -> dict[str, object]:
     """Give what the dashboards show a past of the range that they open with, and measure their queries."""
-    prometheus = Prometheus(f"http://{address}")
-    shown = series_shown(prometheus)
-    series, end = _Series(address, list(shown), _AT_ONCE), int(time.time() * 1000) - 20 * _MINUTE
+    shown = series_shown(prometheus, chosen, at)
+    series, end = _Series(address, list(shown), _AT_ONCE), int(at * 1000) - 20 * _MINUTE
     rng = np.random.default_rng(2)
     for first in range(RANGE_MINUTES, 0, -_AT_ONCE):
         times = [end - minute * _MINUTE for minute in range(first, first - _AT_ONCE, -1)]
         series.write(times, rng.random((series.number, _AT_ONCE)))
-    return {"series shown over a range": series.number, **measure_panels(prometheus)}
+    return {"series shown over a range": series.number, **measure_panels(prometheus, chosen, cpu, at)}
 
 
 def measure(models: int, minutes: int, folder: Path, *, dashboards: bool) -> dict[str, object]:
@@ -318,7 +338,17 @@ def measure(models: int, minutes: int, folder: Path, *, dashboards: bool) -> dic
         sys.stderr.write("\n")
         intervals = {g.name: g.interval.total_seconds() for g in (*rule_set().recording, *rule_set().alerts)}
         groups = {name: float(np.median(values)) for name, values in took.items()}
-        panels = _panels(address) if dashboards else {}
+        # What is measured from here on is measured with no rule under way, at a time when all had been evaluated.
+        at, prometheus = time.time(), Prometheus(f"http://{address}")
+        chosen = choose(prometheus)
+        configuration.write_text(configuration.read_text().replace("windvane-*.yml", "none-*.yml"))
+        urllib.request.urlopen(urllib.request.Request(f"http://{address}/-/reload", method="POST"), timeout=600).close()
+
+        def used() -> float:
+            return _metrics(address)["process_cpu_seconds_total"]
+
+        of_rules = _cpu_of_rules(prometheus, used, at)
+        panels = _panels(address, prometheus, chosen, used, at) if dashboards else {}
         return {
             "models": models,
             "observed series": fleet.observed,
@@ -326,6 +356,8 @@ def measure(models: int, minutes: int, folder: Path, *, dashboards: bool) -> dic
             "groups": groups,
             "dearest rules, last evaluation": dict(list(_rules(address).items())[:20]),
             "seconds per minute": sum(value * 60 / intervals[name] for name, value in groups.items()),
+            "CPU seconds per minute by group": of_rules,
+            "CPU seconds per minute of all rules": sum(of_rules.values()),
             "CPU seconds per minute": float(np.mean(cpu[2:])),
             "CPU seconds of taking a minute in": taken_in,
             "resident GiB": found["process_resident_memory_bytes"] / 2**30,
