@@ -248,7 +248,7 @@ ERRORS: Final = BadCalls("errors", "availability")
 SLOW: Final = BadCalls("slow", "latency")
 
 # Features.
-OBSERVATION_RATE: Final = f"ml_model_feature_bin:{_OBSERVATIONS}:rate5m"
+OBSERVATION_RATE: Final = f"ml_model_feature_bin:{_OBSERVATIONS}:rate8m"
 FEATURE_RATE: Final = f"ml_model_feature:{_OBSERVATIONS}:rate5m"
 REFERENCE: Final = f"ml_model_feature_bin:{_REFERENCE}:max"
 DISPERSION: Final = f"ml_model_feature:{_stem(semconv.FEATURE_REFERENCE_DISPERSION)}:max"

@@ -3,7 +3,7 @@
 A fleet of models with 100 features of 12 bins, each served by 2 pods, is written by remote write: first a day of what
 the rules record of its traffic, so that every window is full, then its raw series every minute, while Prometheus
 evaluates the committed rules by its own clock. Told are the seconds each group takes for an evaluation, the CPU time of
-the whole process, its resident memory and its series.
+the whole process, its resident memory and its series. With `--dashboards` also how long the dashboards' queries take.
 """
 
 from __future__ import annotations
@@ -22,24 +22,31 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import yaml
+from panels import RANGE_MINUTES, choose, measure_panels, series_shown
 
 from windvane import semconv
 from windvane.declaration import DURATION_BOUNDS
 from windvane_dashboards import promql
-from windvane_dashboards.rules import render, rule_set
+from windvane_dashboards.rules import Timings, render, rule_set
+from windvane_dashboards.server import Prometheus
 from windvane_processors import stack
 from windvane_processors.stack import Child, answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from panels import Chosen
 
 FEATURES: Final = 100
 BINS: Final = 12
 PODS: Final = 2
 _MINUTE: Final = 60_000
 _HISTORY: Final = 24 * 60
+_AT_ONCE: Final = 60
+_SLOW: Final = round(Timings().slow_interval / Timings().interval)
+_REPEATS: Final = 3
+_MISSING_EVERY: Final = 5  # features, of which one has missing values
 _BATCH: Final = 20_000
 _LITERAL: Final = 65_536
 
@@ -57,29 +64,29 @@ def _field(number: int, value: bytes) -> bytes:
 
 
 class _Batch:
-    """Series whose labels are encoded once; each writing sets one sample of each."""
+    """Series whose labels are encoded once; each writing sets the same number of samples of each."""
 
-    def __init__(self, series: list[Mapping[str, str]]) -> None:
+    def __init__(self, series: list[Mapping[str, str]], samples: int) -> None:
         message = bytearray()
         ends = []
+        # Of each sample 8 bytes of the value, a tag, and 6 of the time, as it is from 1987 on.
+        sample = _field(2, b"\x09" + bytes(8) + b"\x10" + bytes(6))
         for labels in series:
             text = b"".join(
                 _field(1, _field(1, name.encode()) + _field(2, value.encode()))
                 for name, value in sorted(labels.items())
             )
-            sample = _field(2, b"\x09" + bytes(8) + b"\x10" + bytes(6))
-            message += _field(1, text + sample)
+            message += _field(1, text + samples * sample)
             ends.append(len(message))
-        # The sample stands last: 8 bytes of the value, a tag, and 6 of the time, as it is from 1987 on.
         self._message = np.frombuffer(message, np.uint8).copy()
-        at = np.array(ends)
-        self._value = at[:, None] - 15 + np.arange(8)
-        self._time = at[:, None] - 6 + np.arange(6)
+        self._ends = np.array(ends)[:, None, None] - len(sample) * np.arange(samples - 1, -1, -1)[:, None]
 
-    def encode(self, milliseconds: int, values: NDArray[np.float64]) -> bytes:
+    def encode(self, milliseconds: Sequence[int], values: NDArray[np.float64]) -> bytes:
         """Return the request's body: snappy's block format, not compressed."""
-        self._message[self._value] = values.astype("<f8").view(np.uint8).reshape(-1, 8)
-        self._message[self._time] = np.frombuffer(_varint(milliseconds), np.uint8)
+        self._message[self._ends - 15 + np.arange(8)] = values.astype("<f8").view(np.uint8).reshape(*values.shape, 8)
+        self._message[self._ends - 6 + np.arange(6)] = np.frombuffer(
+            b"".join(map(_varint, milliseconds)), np.uint8
+        ).reshape(-1, 6)
         message = self._message.tobytes()
         out = bytearray(_varint(len(message)))
         for begin in range(0, len(message), _LITERAL):
@@ -89,16 +96,23 @@ class _Batch:
 
 
 class _Series:
-    """Many series, written together."""
+    """Many series, written together, so many samples of each at a time."""
 
-    def __init__(self, address: str, series: list[Mapping[str, str]]) -> None:
+    def __init__(self, address: str, series: list[Mapping[str, str]], samples: int = 1) -> None:
         self._address = address
-        self._batches = [_Batch(series[i : i + _BATCH]) for i in range(0, len(series), _BATCH)]
+        self._size = _BATCH // samples
+        self._batches = [_Batch(series[i : i + self._size], samples) for i in range(0, len(series), self._size)]
         self.number = len(series)
 
-    def write(self, milliseconds: int, values: NDArray[np.float64]) -> None:
+    def write(self, milliseconds: Sequence[int], values: NDArray[np.float64]) -> None:
+        """Write samples.
+
+        Args:
+            milliseconds: their times.
+            values: shape (series, samples).
+        """
         for i, batch in enumerate(self._batches):
-            body = batch.encode(milliseconds, values[i * _BATCH : (i + 1) * _BATCH])
+            body = batch.encode(milliseconds, values[i * self._size : (i + 1) * self._size])
             headers = {
                 "content-type": "application/x-protobuf",
                 "content-encoding": "snappy",
@@ -145,6 +159,10 @@ class _Fleet:
         bins = _bins(models)
         named: list[Mapping[str, str]] = [name for name, _ in _features(models)]
         kinds = [{**name, semconv.VIOLATION_KIND.label: kind} for name in named for kind in semconv.VALUE_VIOLATIONS]
+        violated = np.array([kind[semconv.VIOLATION_KIND.label] == "missing" for kind in kinds])
+        violated &= np.arange(len(kinds)) % (_MISSING_EVERY * len(semconv.VALUE_VIOLATIONS)) < len(
+            semconv.VALUE_VIOLATIONS
+        )
         of_models: list[Mapping[str, str]] = list(_models(models))
         bounds = [{**model, "le": bound} for model in of_models for bound in _BOUNDS]
         self._counters = _Series(
@@ -166,7 +184,10 @@ class _Fleet:
         objectives = [{**model, semconv.OBJECTIVE.label: name} for model in of_models for name in _OBJECTIVES]
         gauges = [
             (_called(semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name, bins, pods=PODS), 5000.0),
-            (_called(semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name, kinds, pods=PODS), 0.0),
+            (
+                _called(semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name, kinds, pods=PODS),
+                np.tile(violated, PODS) * 5000.0,
+            ),
             (_called(semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name, named, pods=PODS), 1.0),
             (_called(semconv.FEATURE_IMPORTANCE.prometheus_name, named, pods=PODS), 1 / FEATURES),
             (_called(semconv.MODEL_INFO.prometheus_name, info, pods=PODS), 1.0),
@@ -174,40 +195,42 @@ class _Fleet:
             (_called(semconv.MODEL_LATENCY_OBJECTIVE.prometheus_name, of_models, pods=PODS), 0.25),
         ]
         self._gauges = _Series(address, [labels for series, _ in gauges for labels in series])
-        self._gauge_values = np.concatenate([np.full(len(series), value) for series, value in gauges])
+        self._gauge_values = np.concatenate([np.broadcast_to(value, len(series)) for series, value in gauges])
         self._totals = rng.integers(0, 1000, self._counters.number).astype(float)
-        # A healthy fleet: observations grow, violations do not.
+        # A healthy fleet: of the violations only missing values, in some features, and as many as in the reference.
         self._busy = np.ones(self._counters.number)
         observed = PODS * len(bins)
-        self._busy[observed : observed + PODS * len(kinds)] = 0
+        self._busy[observed : observed + PODS * len(kinds)] = np.tile(violated, PODS)
         self._recorded = _Series(
             address,
             [
-                *_called(promql.OBSERVATION_RATE, bins),
                 *_called(promql.VIOLATION_RATE, kinds),
                 *_called(promql.FEATURE_RATE, named),
                 *_called(promql.CALL_RATE, of_models),
             ],
+            _AT_ONCE,
         )
-        self._violations = slice(len(bins), len(bins) + len(kinds))
+        self._recorded_bins = _Series(address, _called(promql.OBSERVATION_RATE, bins), _AT_ONCE)
+        self._recorded_busy = np.ones(self._recorded.number)
+        self._recorded_busy[: len(kinds)] = violated
+        self._recorded_busy[len(kinds) : len(kinds) + len(named)] = BINS
         self.series = self._counters.number + self._gauges.number
         self.observed = PODS * len(bins)
 
     def history(self, end: int) -> None:
         """Write what the rules would have recorded of the day until then."""
-        for minute in range(_HISTORY, 0, -1):
-            rates = self._rng.poisson(40, self._recorded.number) / 60
-            rates[self._violations] = 0
-            self._recorded.write(end - minute * _MINUTE, rates)
-            if minute % 60 == 0:
-                sys.stderr.write(f"\r{minute // 60} hours of history left ")
+        for series, busy, step in ((self._recorded_bins, 1, _SLOW), (self._recorded, self._recorded_busy[:, None], 1)):
+            for first in range(_HISTORY, 0, -step * _AT_ONCE):
+                times = [end - minute * _MINUTE for minute in range(first, first - step * _AT_ONCE, -step)]
+                series.write(times, self._rng.poisson(40, (series.number, _AT_ONCE)) / 60 * busy)
+                sys.stderr.write(f"\r{(first - step * _AT_ONCE) // 60} hours of history left ")
         sys.stderr.write("\n")
 
     def minute(self, milliseconds: int) -> None:
         """Write one export of every pod."""
         self._totals += self._rng.poisson(20, self._counters.number) * self._busy
-        self._counters.write(milliseconds, self._totals)
-        self._gauges.write(milliseconds, self._gauge_values)
+        self._counters.write([milliseconds], self._totals[:, None])
+        self._gauges.write([milliseconds], self._gauge_values[:, None])
 
 
 def _metrics(address: str) -> dict[str, float]:
@@ -216,7 +239,44 @@ def _metrics(address: str) -> dict[str, float]:
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
 
-def measure(models: int, minutes: int, folder: Path) -> dict[str, object]:
+def _rules(address: str) -> dict[str, float]:
+    """Return how long each rule's last evaluation took, the dearest first."""
+    with urllib.request.urlopen(f"http://{address}/api/v1/rules", timeout=60) as answer:
+        groups = json.load(answer)["data"]["groups"]
+    took = {f"{group['name']}: {rule['name']}": rule["evaluationTime"] for group in groups for rule in group["rules"]}
+    return dict(sorted(took.items(), key=lambda one: -one[1]))
+
+
+def _cpu_of_rules(prometheus: Prometheus, cpu: Callable[[], float], at: float) -> dict[str, float]:
+    """Evaluate each rule by itself; return the CPU seconds a minute of each group, without storing the results."""
+
+    def took(expression: str) -> float:
+        before = cpu()
+        for _ in range(_REPEATS):
+            prometheus.query(f"count({expression})", at)
+        return (cpu() - before) / _REPEATS
+
+    nothing = took("vector(1)")
+    return {
+        group.name: max(sum(took(rule.expr) - nothing for rule in group.rules), 0) * 60 / group.interval.total_seconds()
+        for group in (*rule_set().recording, *rule_set().alerts)
+    }
+
+
+def _panels(
+    address: str, prometheus: Prometheus, chosen: Chosen, cpu: Callable[[], float], at: float
+) -> dict[str, object]:
+    """Give what the dashboards show a past of the range that they open with, and measure their queries."""
+    shown = series_shown(prometheus, chosen, at)
+    series, end = _Series(address, list(shown), _AT_ONCE), int(at * 1000) - 20 * _MINUTE
+    rng = np.random.default_rng(2)
+    for first in range(RANGE_MINUTES, 0, -_AT_ONCE):
+        times = [end - minute * _MINUTE for minute in range(first, first - _AT_ONCE, -1)]
+        series.write(times, rng.random((series.number, _AT_ONCE)))
+    return {"series shown over a range": series.number, **measure_panels(prometheus, chosen, cpu, at)}
+
+
+def measure(models: int, minutes: int, folder: Path, *, dashboards: bool) -> dict[str, object]:
     """Run Prometheus with the rules over a fleet; return what it cost."""
     program = stack.ensure(["prometheus"])["prometheus"]
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -243,12 +303,20 @@ def measure(models: int, minutes: int, folder: Path) -> dict[str, object]:
         fleet = _Fleet(address, models)
         now = int(time.time() * 1000)
         fleet.history(now - 7 * _MINUTE)
+        before = _metrics(address)["process_cpu_seconds_total"]
         for ago in range(6, -1, -1):
             fleet.minute(now - ago * _MINUTE)
+        taken_in = (_metrics(address)["process_cpu_seconds_total"] - before) / 7
         for name, text in render().items():
             (folder / name).write_text(text)
         configuration.write_text(
-            yaml.safe_dump({"global": {"evaluation_interval": "1m"}, "rule_files": ["windvane-*.yml"]})
+            yaml.safe_dump(
+                {
+                    "global": {"evaluation_interval": "1m"},
+                    "rule_files": ["windvane-*.yml"],
+                    "storage": {"tsdb": {"out_of_order_time_window": "1d"}},  # for the panels' past
+                }
+            )
         )
         urllib.request.urlopen(urllib.request.Request(f"http://{address}/-/reload", method="POST"), timeout=60).close()
         took: dict[str, list[float]] = defaultdict(list)
@@ -270,15 +338,31 @@ def measure(models: int, minutes: int, folder: Path) -> dict[str, object]:
         sys.stderr.write("\n")
         intervals = {g.name: g.interval.total_seconds() for g in (*rule_set().recording, *rule_set().alerts)}
         groups = {name: float(np.median(values)) for name, values in took.items()}
+        # What is measured from here on is measured with no rule under way, at a time when all had been evaluated.
+        at, prometheus = time.time(), Prometheus(f"http://{address}")
+        chosen = choose(prometheus)
+        configuration.write_text(configuration.read_text().replace("windvane-*.yml", "none-*.yml"))
+        urllib.request.urlopen(urllib.request.Request(f"http://{address}/-/reload", method="POST"), timeout=600).close()
+
+        def used() -> float:
+            return _metrics(address)["process_cpu_seconds_total"]
+
+        of_rules = _cpu_of_rules(prometheus, used, at)
+        panels = _panels(address, prometheus, chosen, used, at) if dashboards else {}
         return {
             "models": models,
             "observed series": fleet.observed,
             "raw series": fleet.series,
             "groups": groups,
+            "dearest rules, last evaluation": dict(list(_rules(address).items())[:20]),
             "seconds per minute": sum(value * 60 / intervals[name] for name, value in groups.items()),
-            "CPU seconds per minute": float(np.median(cpu[2:])),
+            "CPU seconds per minute by group": of_rules,
+            "CPU seconds per minute of all rules": sum(of_rules.values()),
+            "CPU seconds per minute": float(np.mean(cpu[2:])),
+            "CPU seconds of taking a minute in": taken_in,
             "resident GiB": found["process_resident_memory_bytes"] / 2**30,
             "series": found["prometheus_tsdb_head_series"],
+            **panels,
         }
     finally:
         child.stop()
@@ -288,11 +372,15 @@ def main() -> None:
     """Print one JSON object a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, nargs="+", default=[25, 50, 100])
-    parser.add_argument("--minutes", type=int, default=7, help="of evaluations; the first two are not counted")
+    parser.add_argument("--minutes", type=int, default=10, help="of evaluations; the first two are not counted")
+    parser.add_argument("--dashboards", action="store_true", help="measure the queries of the dashboards too")
     options = parser.parse_args()
     for models in options.models:
         with tempfile.TemporaryDirectory(prefix="windvane-rules-cost-", ignore_cleanup_errors=True) as folder:
-            sys.stdout.write(json.dumps(measure(models, options.minutes, Path(folder)), indent=1) + "\n")
+            sys.stdout.write(
+                json.dumps(measure(models, options.minutes, Path(folder), dashboards=options.dashboards), indent=1)
+                + "\n"
+            )
             sys.stdout.flush()
 
 

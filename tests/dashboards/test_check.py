@@ -69,6 +69,7 @@ def test_each_empty_panel_is_named_with_its_reason(prometheus: ScratchPrometheus
     assert told["variables"]["windvane-feature"] == {"model": MODEL, "version": "1", "feature": "distance"}
     assert found(told, "Requests") == ("ok", "")
     assert {one["status"] for one in told["queries"] if one["panel"] == "Firing alerts"} == {"quiet"}
+    assert found(told, "Broken features") == ("quiet", "no value is in violation")
     status, reason = found(told, "Errors")
     assert status == "empty"
     assert "windvane's rules record it" in reason

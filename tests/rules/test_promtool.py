@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from windvane_dashboards.cli_rules.rulefile import seconds
 from windvane_dashboards.rules import ALERT_NAMES, METHODS, Timings, render, rule_set
 
 if TYPE_CHECKING:
@@ -18,22 +19,22 @@ pytestmark = pytest.mark.stack
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*.test.yml"))
-GENERATED = HERE.parents[1] / "dashboards" / "generated" / "rules"
 
 
 def _whole(tests: str, folder: Path) -> str:
-    """Put before the tests of a case what promtool needs besides: the committed rules, and the order of their groups.
+    """Put before the tests of a case what promtool needs besides: the rules, and the order of their groups.
 
-    The tests stay the text that they are: PyYAML and promtool disagree on what `0x60` is. A case over days names in
-    a line `# Groups: ...` the groups that it needs, since promtool takes its time for each.
+    The rules are rendered for the one interval at which promtool evaluates all groups. The tests stay the text that
+    they are: PyYAML and promtool disagree on what `0x60` is. A case over days names in a line `# Groups: ...` the
+    groups that it needs, since promtool takes its time for each.
     """
     found = re.search(r"^# Groups: (.+)$", tests, flags=re.MULTILINE)
     wanted = found[1].split() if found else None
     rules = rule_set()
     files = []
-    for path in sorted(GENERATED.glob("*.yml")):
-        groups = yaml.safe_load(path.read_text())["groups"]
-        files.append(folder / path.name)
+    for name, text in render(Timings(slow_interval=Timings().interval)).items():
+        groups = yaml.safe_load(text)["groups"]
+        files.append(folder / name)
         files[-1].write_text(yaml.safe_dump({"groups": [g for g in groups if wanted is None or g["name"] in wanted]}))
     return (
         yaml.safe_dump(
@@ -87,3 +88,25 @@ def test_every_alert_has_a_case_that_fires() -> None:
         if test["exp_alerts"]
     }
     assert fired == set(ALERT_NAMES)
+
+
+@pytest.mark.parametrize("alert", ALERT_NAMES)
+def test_every_alert_is_quiet_before_it_fires_and_resolves(alert: str) -> None:
+    """In one case, by what promtool was told to expect of it: nothing, then firing, then nothing again."""
+    told = [_told(alert, case) for path in CASES for case in yaml.safe_load(path.read_text())["tests"]]
+    assert any(quiet and fired and min(quiet) < min(fired) for quiet, fired in told)
+    assert any(quiet and fired and max(quiet) > max(fired) for quiet, fired in told)
+
+
+def _told(alert: str, case: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Return the seconds at which a case says that an alert does not fire, and that it does."""
+    quiet, fired = [], []
+    for test in case.get("alert_rule_test", []):
+        if test["alertname"] == alert:
+            (fired if test["exp_alerts"] else quiet).append(seconds(test["eval_time"]))
+    for test in case.get("promql_expr_test", []):
+        name = re.search(r'alertname="(\w+)"', test["expr"])
+        if test["expr"].startswith("ALERTS") and (name is None or name[1] == alert):
+            shown = any(f'"{alert}", alertstate="firing"' in one["labels"] for one in test["exp_samples"])
+            (fired if shown else quiet).append(seconds(test["eval_time"]))
+    return quiet, fired

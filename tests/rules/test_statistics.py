@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -12,6 +14,9 @@ from scipy.spatial import distance
 
 from windvane import semconv
 from windvane_dashboards import promql
+from windvane_dashboards.cli_rules.replay import Replay
+from windvane_dashboards.cli_rules.rulefile import parse_groups
+from windvane_dashboards.cli_rules.scratch_prometheus import scratch_prometheus
 from windvane_dashboards.promql import DriftSeries, Window
 from windvane_dashboards.rules import METHODS, Timings, render
 
@@ -38,6 +43,8 @@ FEATURES: dict[str, Feature] = {
     "constant": {"c00": (10, 500), "null": (0, 0)},
 }
 DISPERSION = {"slight": 2.5}
+ONE_INTERVAL = Timings(slow_interval=Timings().interval)
+"""promtool evaluates all groups at one interval."""
 _HOUR = "windvane-(observations|reference|drift-1h)"
 
 
@@ -94,7 +101,7 @@ def _expected(feature: str, minutes: int) -> dict[str, float]:
     return values
 
 
-def _expectations(window: Window, minutes: int) -> dict[str, float]:
+def _expectations(window: Window, minutes: int, tolerance: float = 1e-12) -> dict[str, float]:
     series = DriftSeries(window)
     expectations: dict[str, float] = {}
     for feature, bins in FEATURES.items():
@@ -103,20 +110,20 @@ def _expectations(window: Window, minutes: int) -> dict[str, float]:
         names = {method: series.statistic(method) for method in METHODS} | {"floor": series.noise_floor}
         for name, value in expected.items():
             # The root magnifies the last bit of what stands under it.
-            tolerance = 2e-8 if name == "hellinger" and value < 1e-6 else 1e-12
-            expectations[f"sum(abs({names[name]}{at} - {value!r}) < bool {tolerance})"] = 1
+            allowed = 2e-8 if name == "hellinger" and value < 1e-6 else tolerance
+            expectations[f"sum(abs({names[name]}{at} - {value!r}) < bool {allowed})"] = 1
         expectations[f"sum({series.shifted}{at})"] = float(expected["psi"] > expected["floor"])
         live, _ = _counts(bins, minutes)
-        expectations[f"sum(abs({series.live_total}{at} / {live.sum()} - 1) < bool 1e-12)"] = 1
+        expectations[f"sum(abs({series.live_total}{at} / {live.sum()} - 1) < bool {tolerance})"] = 1
         if "null" in bins and bins["null"][0] is not None:
             share = live[list(bins).index("null")] / live.sum()
-            expectations[f"sum(abs({series.null_ratio}{at} - {float(share)!r}) < bool 1e-12)"] = 1
+            expectations[f"sum(abs({series.null_ratio}{at} - {float(share)!r}) < bool {tolerance})"] = 1
     return expectations
 
 
 def test_drift_statistics_equal_numpy_over_both_windows(evaluate: Callable[..., str]) -> None:
     """PSI, Hellinger, JS, KS and the noise floor agree to 1e-12, also for bins that only one side has."""
-    timings = Timings(long=timedelta(hours=2))
+    timings = dataclasses.replace(ONE_INTERVAL, long=timedelta(hours=2))
     evaluate(
         _series(FEATURES),
         _expectations("1h", 60) | _expectations("1d", 120),
@@ -126,13 +133,48 @@ def test_drift_statistics_equal_numpy_over_both_windows(evaluate: Callable[..., 
     )
 
 
+@pytest.mark.parametrize(("pods", "restart"), [(1, None), (20, 2130)])
+def test_at_the_intervals_of_the_shipped_rules_both_windows_equal_numpy(pods: int, restart: int | None) -> None:
+    """Each group at its own interval in a real Prometheus, over an hour and a day of a day and a half of counts."""
+    minutes, begin = 36 * 60, 1_767_225_600
+    end = begin + 60 * minutes
+    groups = [
+        group
+        for name, text in render(methods=METHODS).items()
+        for group in parse_groups(text, name)
+        if re.fullmatch(f"{_HOUR}|windvane-drift-1d", group["name"])
+    ]
+    with scratch_prometheus() as prometheus:
+        prometheus.write(
+            (_labels(name), [((begin + 60 * i) * 1000, value) for i, value in enumerate(_values(notation, minutes))])
+            for name, notation in _series(FEATURES, pods=pods, restart=restart).items()
+        )
+        Replay(groups, source=prometheus, scratch=prometheus, begin=begin, end=end).run()
+        for expr, value in (_expectations("1h", 60, 1e-9) | _expectations("1d", 1440, 1e-9)).items():
+            assert [float(one["value"][1]) for one in prometheus.query(expr, end)] == [value], expr
+
+
+def _labels(series: str) -> dict[str, str]:
+    return {"__name__": series.partition("{")[0], **dict(re.findall(r'(\w+)="([^"]*)"', series))}
+
+
+def _values(notation: str, minutes: int) -> list[float]:
+    """Write out promtool's notation, the last part as long as it is needed."""
+    values: list[float] = []
+    for part in notation.split():
+        start, _, number = part.partition("x")
+        first, _, step = start.partition("+")
+        values += [float(first) + float(step or 0) * i for i in range(int(number) + 1)]
+    return [*values, *(values[-1] + float(step or 0) * (i + 1) for i in range(minutes - len(values) + 1))]
+
+
 @pytest.mark.parametrize(("pods", "restart"), [(1, None), (1, 130), (20, 130)])
 def test_neither_the_number_of_pods_nor_their_restarts_change_a_statistic(
     evaluate: Callable[..., str], pods: int, restart: int | None
 ) -> None:
     """One process or twenty, and all of them restarted within the window: the same counts, the same values."""
     series = _series(FEATURES, pods=pods, restart=restart)
-    evaluate(series, _expectations("1h", 60), at="160m", rules=render(methods=METHODS), only=_HOUR)
+    evaluate(series, _expectations("1h", 60), at="160m", rules=render(ONE_INTERVAL, methods=METHODS), only=_HOUR)
 
 
 def test_a_clock_sixty_times_faster_records_the_same_values_under_the_same_names(evaluate: Callable[..., str]) -> None:
@@ -142,7 +184,7 @@ def test_a_clock_sixty_times_faster_records_the_same_values_under_the_same_names
         _expectations("1h", 60),
         at="100s",
         interval="1s",
-        rules=render(Timings().faster(60), methods=METHODS),
+        rules=render(ONE_INTERVAL.faster(60), methods=METHODS),
         only=_HOUR,
     )
 
@@ -153,7 +195,8 @@ def test_without_a_baseline_the_same_window_one_week_before_is_the_reference(eva
     name = semconv.FEATURE_OBSERVATIONS.prometheus_name + at
     series = {name.replace("BIN", "29 0"): "0+10x620", name.replace("BIN", "40 up to 5"): "0+10x500 5030+30x119"}
     p, q = np.array([600.5, 1800.5]) / 2401, np.array([600.5, 600.5]) / 1201
-    psi, rules = DriftSeries("1h").statistic("psi"), render(Timings(week=timedelta(hours=8)))
+    rules = render(dataclasses.replace(ONE_INTERVAL, week=timedelta(hours=8)))
+    psi = DriftSeries("1h").statistic("psi")
     evaluate(series, {f"count({psi}) or vector(0)": 0}, at="460m", rules=rules, only=_HOUR)
     expected = float(np.sum((p - q) * np.log(p / q)))
     evaluate(series, {f"sum(abs({psi} - {expected!r}) < bool 1e-9)": 1}, at="580m", rules=rules, only=_HOUR)

@@ -34,4 +34,5 @@ def test_the_emulation_and_prometheus_raise_the_same_tickets() -> None:
                 expected[alert].add(name)
     assert expected["MLFeatureDrift"] == {"gross", "small"}
     assert "small" not in expected["FixedPSI02"]
-    assert fired(model) == {alert: names for alert, names in expected.items() if names}
+    found = {alert: set(names) for alert, names in fired(model).items() if alert in expected}
+    assert found == {alert: names for alert, names in expected.items() if names}

@@ -13,7 +13,7 @@ from windvane import semconv
 from windvane_dashboards.cli_rules.replay import Replay
 from windvane_dashboards.cli_rules.rulefile import Group, parse_groups
 from windvane_dashboards.cli_rules.scratch_prometheus import scratch_prometheus
-from windvane_dashboards.promql import FEATURE_LABEL, OWNER_REPORTING, DriftSeries
+from windvane_dashboards.promql import FEATURE_LABEL, FEATURE_OWNER, OWNER_REPORTING, DriftSeries
 from windvane_dashboards.rules import render
 
 if TYPE_CHECKING:
@@ -24,20 +24,28 @@ __all__ = ["Model", "fired"]
 _GROUPS: Final = frozenset(
     f"windvane-{name}"
     for name in (
+        "calls",
+        "traffic",
         "observations",
         "reference",
         "drift-1h",
         "drift-1d",
+        "drift-budget",
         "violations",
         "violations-1h",
-        "sources",
+        "alerts-volume",
         "alerts-drift",
+        "alerts-drift-budget",
         "alerts-health",
     )
 )
+"""All that counts of calls and values can set off in one version without canary; errors, latency and ages are not
+simulated."""
 _FIXED: Final = {"FixedPSI01": 0.1, "FixedPSI02": 0.2}
 _BEGIN: Final = 1_767_225_600  # a midnight
 _MINUTE: Final = 60_000
+_GAUGE_MINUTES: Final = 4  # between two samples of what never changes; Prometheus takes one for the present for five
+_DRIFT_OBJECTIVE: Final = 0.99
 
 
 @dataclass
@@ -66,16 +74,21 @@ def _series(model: Model) -> Iterator[tuple[Mapping[str, str], list[tuple[int, f
     own = {semconv.MODEL_NAME.label: "m", semconv.MODEL_VERSION.label: "1"}
 
     def constant(name: str, value: float, **labels: str) -> tuple[Mapping[str, str], list[tuple[int, float]]]:
-        return {"__name__": name, **own, **labels}, [(time, value) for time in times]
+        return {"__name__": name, **own, **labels}, [(time, value) for time in times[::_GAUGE_MINUTES]]
 
     def counter(name: str, counts: Counts, **labels: str) -> tuple[Mapping[str, str], list[tuple[int, float]]]:
         values = np.concatenate([[0], np.cumsum(counts)]).tolist()
         return {"__name__": name, **own, **labels}, list(zip(times, values, strict=True))
 
-    # The owner is given as its rule records it: to look for the last one all day is the dearest of all rules.
-    yield constant(OWNER_REPORTING, 1, team="t", severity="page")
+    # The owners are given as their rules record them: those read their own last value, so a replay goes step by step.
+    owner = {"team": "t", "severity": "page"}
+    yield constant(OWNER_REPORTING, 1, **owner)
+    yield constant(semconv.MODEL_OBJECTIVE.prometheus_name, _DRIFT_OBJECTIVE, **{semconv.OBJECTIVE.label: "drift"})
+    rows = next(iter(model.counts.values())).sum(axis=1)
+    yield counter(f"{semconv.PREDICTION_DURATION.prometheus_name}_count", rows)
     for name, counts in model.counts.items():
         feature = {FEATURE_LABEL: name}
+        yield constant(FEATURE_OWNER, 1, **feature, **owner)
         labels = [*(f"{i:02d}" for i in range(counts.shape[1] - 1)), semconv.BIN_NULL]
         for i, label in enumerate(labels):
             bin_ = {**feature, semconv.FEATURE_ROLE.label: "input", semconv.FEATURE_BIN.label: label}
@@ -104,14 +117,14 @@ def _groups() -> list[Group]:
     return [*groups, {"name": "fixed", "interval": "4m", "rules": fixed}]
 
 
-def fired(model: Model) -> dict[str, set[str]]:
-    """Evaluate the rules over a model's counts; return the features that each alert fired for."""
-    found: dict[str, set[str]] = defaultdict(set)
+def fired(model: Model) -> dict[str, list[str]]:
+    """Evaluate the rules over a model's counts; return for each alert the feature of each time that it fired."""
+    found: dict[str, list[str]] = defaultdict(list)
     with scratch_prometheus() as prometheus:
         prometheus.write(_series(model))
         end = _BEGIN + model.days * DAY * 60
         replay = Replay(_groups(), source=prometheus, scratch=prometheus, begin=_BEGIN, end=end)
         for episode in replay.run():
             if episode.fired is not None:
-                found[episode.alert].add(dict(episode.labels)[FEATURE_LABEL])
+                found[episode.alert].append(dict(episode.labels).get(FEATURE_LABEL, ""))
     return dict(found)

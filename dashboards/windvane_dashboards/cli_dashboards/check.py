@@ -14,7 +14,7 @@ from rich.table import Table
 
 from windvane import semconv
 from windvane_dashboards.boards import BOARDS
-from windvane_dashboards.promql import AGE_LIMIT, DriftSeries
+from windvane_dashboards.promql import AGE_LIMIT, VIOLATION_EXCESS, DriftSeries
 from windvane_dashboards.rules import rule_set
 from windvane_dashboards.server import CommandError, Prometheus
 
@@ -206,6 +206,8 @@ def _reason(expr: str, prometheus: Prometheus) -> tuple[str, str]:
             return _QUIET, "no such alert fires"
         if name in _LEARNED:
             return _QUIET, f"{name} is learned from past days, of which there are none yet"
+        if name == VIOLATION_EXCESS:
+            return _QUIET, "no value is in violation"
         if not prometheus.query(f'count({{__name__="{name}"}})'):
             return _EMPTY, f"no series {name}: {_hint(name)}"
         return _unmatched(name, match["matchers"], prometheus)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import graphlib
+import itertools
 import json
 import math
 import re
@@ -310,11 +311,13 @@ class Replay:
             matrix: Matrix = {}
             for one in self._scratch.api("query_range", form)["result"]:
                 labels = self._result(node.rule, one["metric"])
-                samples = [(round(float(time) * 1000), float(value)) for time, value in one["values"]]
-                # `a or b` gives a's name at some steps and none at others: two series here, one in the rule.
-                matrix[labels] = merged = sorted([*matrix.get(labels, []), *samples])
-                if len({when for when, _ in merged}) < len(merged):
-                    raise CommandError(_twice(node.rule))
+                samples = [(round(time * 1000), float(value)) for time, value in one["values"]]
+                if labels in matrix:
+                    # `a or b` gives a's name at some steps and none at others: two series here, one in the rule.
+                    samples = sorted([*matrix[labels], *samples])
+                    if len({when for when, _ in samples}) < len(samples):
+                        raise CommandError(_twice(node.rule))
+                matrix[labels] = samples
             yield first, last, matrix
             first = last + node.step
             steps = min(max(_MOST_VALUES // max(len(matrix), 1), 1), _MOST_POINTS)
@@ -435,11 +438,16 @@ def _join(unit_of: dict[int, int], positions: set[int]) -> None:
 
 def _ending(samples: list[tuple[int, float]], step: int, last: int) -> Iterator[tuple[int, float]]:
     """Put the end of the series behind each sample that no other follows at the next step."""
-    following = [when for when, _ in samples[1:]] + [None]
-    for (when, value), then in zip(samples, following, strict=True):
-        yield when, value
-        if then != when + step and when + step <= last:
-            yield when + step, STALE
+    if samples[-1][0] - samples[0][0] == step * (len(samples) - 1):  # as good as all: without a gap
+        yield from samples
+    else:
+        for (when, value), (then, _) in itertools.pairwise(samples):
+            yield when, value
+            if then != when + step:
+                yield when + step, STALE
+        yield samples[-1]
+    if samples[-1][0] + step <= last:
+        yield samples[-1][0] + step, STALE
 
 
 def _raw_names() -> set[str]:

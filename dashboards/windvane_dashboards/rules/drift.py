@@ -14,6 +14,7 @@ from windvane_dashboards.promql import (
     BIN_LABEL,
     DISPERSION,
     FEATURE,
+    FEATURE_RATE,
     FEATURE_ROLE,
     OBSERVATION_RATE,
     OWNER_REPORTING,
@@ -83,15 +84,17 @@ def recording(timings: Timings, methods: Collection[str]) -> tuple[Group, ...]:
         timings: windows and interval.
         methods: of `semconv.DRIFT_METHOD.values`; PSI is always among the output, as alerts need it.
     """
+    observations = semconv.FEATURE_OBSERVATIONS.prometheus_name
+    now = Recording(
+        FEATURE_RATE,
+        f"sum by ({FEATURE}) (rate({observations}[{duration(timings.rate)}]))",
+        "Values of the feature per second, over all replicas.",
+    )
     rate = Recording(
         OBSERVATION_RATE,
-        lines(
-            f"sum by ({BIN}) (",
-            f"  rate({semconv.FEATURE_OBSERVATIONS.prometheus_name}[{duration(timings.rate)}])",
-            ")",
-        ),
-        "Rows per second in each bin, over all replicas. Raw counters are read only here; longer windows "
-        "add up this rate, which costs a third of increase() over them.",
+        lines(f"sum by ({BIN}) (", f"  rate({observations}[{duration(timings.slow_rate)}])", ")"),
+        "Rows per second in each bin, over all replicas, of twice the time between two evaluations. Both windows add "
+        "up this rate: they never read the raw counters.",
     )
     references = (
         Recording(
@@ -108,9 +111,9 @@ def recording(timings: Timings, methods: Collection[str]) -> tuple[Group, ...]:
     )
     hour, day = _window("1h", timings.short, timings, methods), _window("1d", timings.long, timings, methods)
     return (
-        Group("windvane-observations", timings.interval, (rate,)),
+        Group("windvane-observations", timings.interval, (now,)),
         Group("windvane-reference", timings.slow_interval, references),
-        Group("windvane-drift-1h", timings.slow_interval, hour),
+        Group("windvane-drift-1h", timings.slow_interval, (rate, *hour)),
         Group("windvane-drift-1d", timings.slow_interval, day),
     )
 
@@ -136,7 +139,7 @@ def _counts(series: DriftSeries, span: timedelta, timings: Timings) -> tuple[Rec
         Recording(
             series.live,
             lines(
-                sum_of_rates(OBSERVATION_RATE, span, timings),
+                sum_of_rates(OBSERVATION_RATE, span, timings, slow=True),
                 f"or 0 * {REFERENCE}",
             ),
             f"Rows of the last {series.window} in each bin; bins that only the reference has count 0.",

@@ -18,7 +18,6 @@ from windvane_dashboards.promql import (
     KIND,
     KIND_LABEL,
     MODEL,
-    OBSERVATION_RATE,
     OWNER_REPORTING,
     REFERENCE_ROWS,
     REFERENCE_VIOLATION_RATIO,
@@ -110,7 +109,6 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
             lines(f"sum by ({KIND}) (", f"  rate({semconv.FEATURE_VIOLATIONS.prometheus_name}[{rate}])", ")"),
             "Violations of each kind per second, over all replicas.",
         ),
-        Recording(FEATURE_RATE, f"sum by ({FEATURE}) ({OBSERVATION_RATE})", "Values of the feature per second."),
         Recording(
             VIOLATION_EXCESS,
             lines(
@@ -118,9 +116,9 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
                     lines(
                         nested(
                             lines(
-                                _share(f"{violations} * {seconds}", f"{FEATURE_RATE} * {seconds}"),
-                                "or",
-                                VIOLATION_RATIO,
+                                _share(f"({violations} > 0) * {seconds}", f"{FEATURE_RATE} * {seconds}"),
+                                f"or ({VIOLATION_RATIO} > 0)",
+                                f"unless on ({FEATURE}) ({FEATURE_RATE} * {seconds} >= {MIN_ROWS})",
                             )
                         ),
                         f"- {REFERENCE_VIOLATION_RATIO}",
@@ -130,7 +128,7 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
             ),
             "Of the values that the reference would have in order, the share that is not: 0 is as the reference, "
             "1 is all broken. From the last five minutes; where they hold fewer than 100 values, from the last "
-            "hour.",
+            "hour. Only where there are violations.",
         ),
     )
 
@@ -139,7 +137,7 @@ def _hourly_violations(timings: Timings) -> tuple[Recording, ...]:
     violations = f'{VIOLATION_RATE}{{{KIND_LABEL}=~"{"|".join(semconv.VALUE_VIOLATIONS)}"}}'
     pooled = nested(
         lines(
-            VIOLATIONS,
+            f"({VIOLATIONS} > 0)",
             f"+ ({REFERENCE_VIOLATION_RATIO} * on ({FEATURE}) group_left () {REFERENCE_ROWS})",
         )
     )
@@ -301,7 +299,7 @@ def _broken(timings: Timings, links: Links) -> Alert:
 def _violating(timings: Timings, links: Links) -> Alert:
     name = "MLFeatureViolations"
     touched = _touched(f"{VIOLATIONS}{{MATCHERS}}", kind=True)
-    excess = f"{VIOLATION_RATIO} - {REFERENCE_VIOLATION_RATIO}"
+    excess = f"({VIOLATION_RATIO} > {_WORTH_A_TICKET}) - {REFERENCE_VIOLATION_RATIO}"
     expr = lines(
         f"({excess} > {_WORTH_A_TICKET})",
         f"and ({_beyond_chance(f'{excess} > {_WORTH_A_TICKET}', FEATURE_ROWS)})",

@@ -21,7 +21,8 @@ class Timings:
     Attributes:
         interval: between two evaluations of a rule.
         slow_interval: the same for what hardly changes from one to the next and costs most: references and drift. Less
-            than the five minutes for which Prometheus takes a sample for the present.
+            than the five minutes for which Prometheus takes a sample for the present. promtool knows one interval only:
+            rules that it is to evaluate have both the same.
         rate: window of every rate over raw counters; several times the export interval.
         half_hour: window `30m`, the short one of the slower page on a burning objective.
         short: drift window `1h`, and the long window of the fastest page.
@@ -69,6 +70,11 @@ class Timings:
             msg = "timings: 0 < interval <= rate < short < long must hold"
             raise ValueError(msg)
 
+    @property
+    def slow_rate(self) -> timedelta:
+        """Window of a rate that is recorded every slow interval: so many whole ones that each row counts as often."""
+        return max(self.rate // self.slow_interval, 2) * self.slow_interval
+
     def faster(self, factor: float) -> Timings:
         """Return the timings of a clock that runs `factor` times faster, to the millisecond.
 
@@ -90,11 +96,11 @@ class Timings:
         return Timings(**{name: number * millisecond for name, number in scaled.items()})
 
 
-def sum_of_rates(series: str, window: timedelta, timings: Timings) -> str:
-    """Return the increase over a window, from the rate that is recorded every interval.
+def sum_of_rates(series: str, window: timedelta, timings: Timings, *, slow: bool = False) -> str:
+    """Return the increase over a window, from a rate that is recorded every interval, or every slow one.
 
     Half an interval is left off the window: it then holds the same number of samples whether its start
     counts (Prometheus 2) or not (3).
     """
-    seconds = f"{timings.interval.total_seconds():g}"
-    return f"sum_over_time({series}[{duration(window - timings.interval / 2)}]) * {seconds}"
+    interval = timings.slow_interval if slow else timings.interval
+    return f"sum_over_time({series}[{duration(window - interval / 2)}]) * {interval.total_seconds():g}"

@@ -106,6 +106,9 @@ _SILENT: Final = "MLModelSilent"
 
 def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
     """Return the alerts of this family."""
+    # Of a model younger than a week nobody knows whether its weekends are quiet; and the first hour after its start
+    # is none in full.
+    known = f"and {TRAFFIC} offset {duration(timings.week + timings.short)}"
     return (
         _changed(
             timings,
@@ -126,6 +129,7 @@ def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
                 f"{TRAFFIC} < {TRAFFIC_PAST_LOW} / {_FACTOR}",
                 f"and 2 * (sqrt({TRAFFIC_PAST_LOW}) - sqrt({TRAFFIC})) > {_ROOT_DIFFERENCE}",
                 f"and {TRAFFIC} > 0",
+                known,
             ),
             why="Less than half of the calls of the same hour a day ago and a week ago, by more than chance: callers "
             "are lost, or one source of them.",
@@ -139,6 +143,7 @@ def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
             lines(
                 f"{TRAFFIC} > {TRAFFIC_PAST_HIGH} * {_FACTOR}",
                 f"and 2 * (sqrt({TRAFFIC}) - sqrt({TRAFFIC_PAST_HIGH})) > {_ROOT_DIFFERENCE}",
+                known,
             ),
             why="More than twice the calls of the same hour a day ago and a week ago, by more than chance: retries, a "
             "replay, a new caller.",

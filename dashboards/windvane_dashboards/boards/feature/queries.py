@@ -24,7 +24,7 @@ DISPERSION: Final = f"max({of_feature(p.DISPERSION)})"
 IMPORTANCE: Final = f"max({of_feature(semconv.FEATURE_IMPORTANCE.prometheus_name)})"
 MISSING: Final = f"max({of_feature(_HOUR.null_ratio)})"
 MISSING_REFERENCE: Final = f"""max({of_feature(p.REFERENCE_VIOLATION_RATIO, f'{p.KIND_LABEL}="missing"')})"""
-EXCESS: Final = f"max({of_feature(p.VIOLATION_EXCESS)})"
+EXCESS: Final = f"max({of_feature(p.VIOLATION_EXCESS)}) or 0 * max({of_feature(p.FEATURE_RATE)})"
 AGE: Final = f"max({of_feature(p.AGE_MEDIAN)})"
 AGE_LIMIT: Final = f"max({of_feature(p.AGE_LIMIT)})"
 
