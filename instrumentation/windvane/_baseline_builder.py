@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 import numpy as np
 
-from windvane import semconv
+from windvane import _calibration_builder, semconv
 from windvane._derived import MAX_ERROR, MAX_INPUTS, RECONSTRUCTION_ERROR, PrincipalComponents, standardize
 from windvane._statistics import psi
 from windvane.baseline import (
@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
+
+    from windvane.outcomes import Outcomes
 
 __all__ = ["Chunks", "Options", "build", "column_names", "dispersion", "quantile_edges"]
 
@@ -100,12 +102,25 @@ class Options:
     model: str
     version: str
     output: str | None = None
+    actual: str | None = None
+    outcomes: Outcomes | None = None
+    probabilities: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     importances: Mapping[str, float] | None = None
     about: Mapping[str, Mapping[str, str]] | None = None
     bins: int = 10
     min_category_count: int = 5
+
+    @property
+    def unwatched(self) -> tuple[str, ...]:
+        """Columns that are no features."""
+        return (*self.exclude, *((self.actual,) if self.actual is not None else ()), *self.probabilities)
+
+    def is_categorical(self, column: str) -> bool:
+        """Tell whether the numbers of a column are names of categories."""
+        classes = self.outcomes is not None and self.outcomes.kind == "multiclass"
+        return column in self.categorical or (classes and column == self.output)
 
 
 def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Baseline, tuple[str, ...]]:
@@ -123,7 +138,7 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
         BaselineError: no baseline can be made; the message says why and what to do.
     """
     _check(columns, options)
-    watched = [name for name in columns if name not in set(options.exclude)]
+    watched = [name for name in columns if name not in set(options.unwatched)]
     if not watched:
         msg = "no column can be watched: all are excluded"
         raise BaselineError(msg)
@@ -133,7 +148,7 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
         msg = "the data has no rows; a baseline needs some hundreds at least"
         raise BaselineError(msg)
     notes: list[str] = []
-    ignored = set(options.exclude)
+    ignored = set(options.unwatched)
     bins: dict[str, Bins] = {}
     types: dict[str, FeatureType] = {}
     for name, survey in surveys.items():
@@ -151,6 +166,7 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
     if not bins:
         msg = f"no column can be watched: {'; '.join(notes)}"
         raise BaselineError(msg)
+    outcomes = _outcome_tally(options, surveys)
     about = _about(columns, options.about)
     importances = _importances([name for name in bins if name != options.output], columns, options.importances)
     order = np.argsort(sample.numbers)
@@ -167,7 +183,7 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
         errors = components.errors([numeric[name][held_out] for name in components.inputs])
         bins[RECONSTRUCTION_ERROR] = _error_bins(errors, options.bins)
         types[RECONSTRUCTION_ERROR] = "float"
-    tallies = _count(bins, components, chunks, bounds)
+    tallies = _count(bins, components, chunks, bounds, outcomes)
     features = []
     for name, tally in tallies.items():
         feature = Feature(
@@ -183,12 +199,15 @@ def build(columns: Sequence[str], chunks: Chunks, options: Options) -> tuple[Bas
         )
         features.append(feature)
         notes.extend(f"column {name!r} {note}" for note in _notes(feature))
+    calibration = None if outcomes is None else outcomes.tally.calibration()
+    notes.extend(_calibration_builder.notes(calibration))
     baseline = Baseline(
         model_name=options.model,
         model_version=options.version,
         rows=rows,
         features=tuple(features),
         principal_components=components,
+        calibration=calibration,
         ignored_columns=tuple(name for name in columns if name in ignored),
     )
     return baseline, tuple(notes)
@@ -673,7 +692,7 @@ def _short_number_between(low: float, high: float) -> float:
 
 
 def _survey(names: Sequence[str], chunks: Chunks, options: Options) -> tuple[dict[str, _Survey], _RowSample]:
-    surveys = {name: _Survey(options, categorical=name in options.categorical) for name in names}
+    surveys = {name: _Survey(options, categorical=options.is_categorical(name)) for name in names}
     sample = _RowSample()
     for frame in chunks():
         size = -1
@@ -791,8 +810,33 @@ def _is_held_out(numbers: NDArray[Any], bounds: NDArray[np.intp]) -> NDArray[np.
     return np.asarray(numbers >= ((bounds[:-1] + bounds[1:]) // 2)[block])
 
 
+class _Outcomes(NamedTuple):
+    """What adds outcomes up, and the columns that it takes."""
+
+    tally: _calibration_builder.Tally
+    columns: _calibration_builder.Columns
+
+    def add(self, frame: Any) -> None:  # noqa: ANN401 - a frame of any library
+        output, actual, probabilities = self.columns
+        self.tally.add(
+            _column(frame, output)[0], _column(frame, actual)[0], [_column(frame, name)[0] for name in probabilities]
+        )
+
+
+def _outcome_tally(options: Options, surveys: Mapping[str, _Survey]) -> _Outcomes | None:
+    if options.output is None or options.actual is None or options.outcomes is None:
+        return None
+    columns = _calibration_builder.Columns(options.output, options.actual, options.probabilities)
+    sample = surveys[options.output].numbers.sample
+    return _Outcomes(_calibration_builder.tally(options.outcomes, columns, sample, options.min_category_count), columns)
+
+
 def _count(
-    bins: Mapping[str, Bins], components: PrincipalComponents | None, chunks: Chunks, bounds: NDArray[np.intp]
+    bins: Mapping[str, Bins],
+    components: PrincipalComponents | None,
+    chunks: Chunks,
+    bounds: NDArray[np.intp],
+    outcomes: _Outcomes | None,
 ) -> dict[str, _Tally]:
     rows = int(bounds[-1])
     tallies = {
@@ -824,6 +868,8 @@ def _count(
                 columns = [numbers_of(kept[name][low : low + _SLICE_ROWS])[0][held_out] for name in inputs]
                 tally, of = tallies[RECONSTRUCTION_ERROR], bins[RECONSTRUCTION_ERROR]
                 _count_blocks(tally, of, components.errors(columns), numbers[held_out], bounds)
+        if outcomes is not None:
+            outcomes.add(frame)
         start += size
     if start != rows:
         _changed()
@@ -891,11 +937,39 @@ def _check(columns: Sequence[str], options: Options) -> None:
         if options.output in options.exclude:
             msg = f"output {options.output!r}: is excluded; leave it out of one of the two"
             raise BaselineError(msg)
+    _check_outcomes(columns, options)
     if not 2 <= options.bins <= 100:  # noqa: PLR2004 - two digits label the bins
         msg = f"bins: {options.bins!r}; take 2 to 100"
         raise BaselineError(msg)
     if options.min_category_count < 1:
         msg = f"min_category_count: {options.min_category_count!r}; take 1 or more"
+        raise BaselineError(msg)
+
+
+def _check_outcomes(columns: Sequence[str], options: Options) -> None:
+    if options.actual is None:
+        if options.outcomes is not None or options.probabilities:
+            msg = "outcomes: they need the column of what came true; name it as `actual`"
+            raise BaselineError(msg)
+        return
+    if options.outcomes is None or options.output is None:
+        msg = (
+            f"actual {options.actual!r}: what came true is compared with what was predicted; name the column of that "
+            "as `output`, and say what it predicts, such as outcomes=windvane.Outcomes('binary')"
+        )
+        raise BaselineError(msg)
+    if options.probabilities and options.outcomes.kind != "multiclass":
+        msg = f"probabilities: are for the kind 'multiclass', not {options.outcomes.kind!r}; leave them out"
+        raise BaselineError(msg)
+    of_outcomes = (options.output, options.actual, *options.probabilities)
+    for name in of_outcomes[1:]:
+        _check_column("actual" if name == options.actual else "probabilities", name, columns)
+        if name in options.exclude:
+            msg = f"exclude {name!r}: its outcomes are wanted, and it is not watched anyway; do not exclude it"
+            raise BaselineError(msg)
+    twice = next((name for name, number in Counter(of_outcomes).items() if number > 1), None)
+    if twice is not None:
+        msg = f"column {twice!r}: must be one of output, actual and probabilities only; name another column"
         raise BaselineError(msg)
 
 

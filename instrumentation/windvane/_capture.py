@@ -252,6 +252,29 @@ class Capture:
             return self._output_array(_to_numpy(result), rows)
         raise UnsupportedError
 
+    def probabilities(self, result: object, rows: int | None) -> NDArray[np.float64]:
+        """Take a snapshot of the probabilities of the classes that a call returned.
+
+        Args:
+            result: what the call returned: an array or a list of lists, or the probabilities of one row.
+            rows: rows of the call; None where they could not be read.
+
+        Returns:
+            Shape (n, classes).
+
+        Raises:
+            UnsupportedError: the result is something else.
+        """
+        try:
+            table = np.array(result, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise UnsupportedError from None
+        if table.ndim == 1 and rows in {None, 1}:
+            table = table[np.newaxis]
+        if table.ndim != _TABLE_DIMENSIONS or rows not in {None, len(table)} or not _are_probabilities(table):
+            raise UnsupportedError
+        return table
+
     def _columns(self, snapshot: Snapshot, wanted: tuple[str, ...]) -> Iterator[Column | None]:
         kind, content, rows, _ = snapshot
         if not wanted:

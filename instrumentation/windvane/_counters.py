@@ -19,6 +19,7 @@ from windvane._issuer import Issuer, Segments
 from windvane._profiler import Profiler
 from windvane._universal import UniversalBins
 from windvane.bins import no_violations, numbers_of
+from windvane.calibration import ClassCalibration, check_agreement
 from windvane.tokens import TokenKeys
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from windvane._capture import Column
     from windvane.baseline import Baseline, Feature, Role
+    from windvane.calibration import Calibration, Cell
     from windvane.declaration import Objectives, Owner
     from windvane.events import PredictionEvents, ProfileEvents
     from windvane.outcomes import Outcomes
@@ -111,6 +113,9 @@ class ModelCounters:
     """Counters of one model version in this process; they only grow, until a fork starts them anew.
 
     The worker adds, the exporter reads; the lock keeps a column's counts whole.
+
+    Attributes:
+        takes_probabilities: whether outcomes are expected of the probabilities of the classes, and not of the output.
     """
 
     def __init__(self, declaration: Declaration) -> None:
@@ -118,7 +123,7 @@ class ModelCounters:
 
         Raises:
             DeclarationError: an event cannot be made as declared, profiles lack their extra, the keys of tokens are not
-                set, or the series limit cannot be read.
+                set, outcomes are of another kind than the baseline's calibration, or the series limit cannot be read.
         """
         from windvane.budget import budget  # noqa: PLC0415 - `import windvane` is to stay light
 
@@ -138,6 +143,11 @@ class ModelCounters:
         self._output = _FeatureCounter(output) if output else None
         derived = baseline.derived if baseline else None
         self._derived = _FeatureCounter(derived) if derived else None
+        self._calibration = baseline.calibration if baseline else None
+        self._expected_cells = self._calibration.cells if self._calibration else []
+        self.takes_probabilities = isinstance(self._calibration, ClassCalibration) and bool(self._calibration.shares)
+        if outcomes is not None and self._calibration is not None:
+            check_agreement(outcomes, self._calibration)
         self.emitter = None
         if events is not None:
             names = [counter.feature.name for counter in self._inputs]
@@ -175,6 +185,7 @@ class ModelCounters:
         self.faults = 0  # failures of windvane's own, counted where no function can be called for fear of another
         self._rows = 0
         self._unexpected = 0
+        self._expected = np.zeros(len(self._expected_cells))
         if self.profiler is not None:
             self.profiler.reset()
         for ages in self._ages:
@@ -249,6 +260,24 @@ class ModelCounters:
             if self.profiler is not None:
                 self.profiler.output(column)
             self._observe(self._output, column)
+        if self._calibration is not None and not self.takes_probabilities:
+            self._expect(self._calibration, column)
+
+    def observe_probabilities(self, tables: Iterable[NDArray[np.float64]]) -> None:
+        """Count what is expected of the probabilities of the classes; of tables of another width nothing is.
+
+        Args:
+            tables: the probabilities of each call, shape (rows, classes).
+        """
+        if isinstance(self._calibration, ClassCalibration):
+            fitting = [table for table in tables if table.shape[1] == len(self._calibration.classes)]
+            if fitting:
+                self._expect(self._calibration, np.concatenate(fitting))
+
+    def _expect(self, calibration: Calibration, outputs: Column) -> None:
+        expected = calibration.expected(outputs)
+        with self._lock:
+            self._expected += expected
 
     def observe_unexpected(self, values: int) -> bool:
         """Count values under names that the baseline does not know; tell whether they are the first."""
@@ -318,6 +347,7 @@ class ModelCounters:
             lost = self._dropped()
             dropped = {reason: lost[reason] * show for reason in semconv.DROP_REASON.values}
             rows = self._rows * show
+            expected = (self._expected * show).tolist()
             durations = [(error_type, counter.take()) for error_type, counter in self._durations.items()]
         yield (
             semconv.PREDICTION_DURATION,
@@ -331,6 +361,7 @@ class ModelCounters:
         yield semconv.FEATURE_OBSERVATIONS, list(zip(self._observation_attributes, counts, strict=True))
         yield semconv.FEATURE_VIOLATIONS, list(zip(self._violation_attributes, violations, strict=True))
         yield semconv.FEATURE_AGE, [(self._named(name), value) for name, value in ages]
+        yield from _grouped(self.labels, zip(self._expected_cells, expected, strict=True))
         yield (
             semconv.RECORDS_DROPPED,
             [({**self.model, semconv.DROP_REASON.name: reason}, number) for reason, number in dropped.items()],
@@ -401,6 +432,8 @@ class ModelCounters:
                 semconv.BASELINE_TIMESTAMP,
                 [({**self.model, semconv.BASELINE_VERSION.name: baseline.model_version}, made)],
             )
+        if self._calibration:
+            yield from _grouped(self.model, self._calibration.reference)
         yield semconv.FEATURES_LEFT_OUT, [(self.model, len(self.budget.left_out))]
         for feature in self._referenced:
             yield from self._reference_streams(feature)
@@ -439,6 +472,14 @@ def _issuer(declaration: Declaration, outcomes: Outcomes) -> Issuer:
         position = [feature.name for feature in baseline.inputs].index(outcomes.segment)
         segments = Segments(position, baseline.inputs[position].bins)
     return Issuer(outcomes, TokenKeys.from_environment(), (name, version, variant), segments)
+
+
+def _grouped(attributes: dict[str, Any], cells: Iterable[tuple[Cell, float]]) -> Iterator[Stream]:
+    """Read cells as metric streams."""
+    points: defaultdict[semconv.Metric, list[Point]] = defaultdict(list)
+    for cell, value in cells:
+        points[cell.metric].append(({**attributes, **cell.attributes}, value))
+    yield from points.items()
 
 
 def _positions(kinds: tuple[str, ...]) -> list[int]:

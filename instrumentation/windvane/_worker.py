@@ -97,6 +97,7 @@ class Worker:
             size = _held_bytes(call)
         except Exception:  # noqa: BLE001 - an object of the caller's may raise anything when asked for its size
             call.snapshot = call.captured_output = None
+            call.captured_probabilities = []
             size = _CALL_BYTES
             lost(call.counters, "capture_failed")
         with self._lock:
@@ -177,6 +178,8 @@ def _held_bytes(call: Prediction) -> int:
     """Estimate what a call holds, a number of the caller's included; values within frames count as numbers."""
     output = call.captured_output
     size = _CALL_BYTES if output is None or type(output) is tuple else _CALL_BYTES + bytes_of(output)
+    for table in call.captured_probabilities:
+        size += table.nbytes
     if call.snapshot is None or call.snapshot[1] is None:
         return size
     kind, content, rows = call.snapshot[:3]
@@ -219,12 +222,7 @@ def _count(calls: deque[Prediction], rest: Callable[[], None]) -> None:
                 _count_rows(counters, capture, snapshot, joined, rest)
             except Exception:  # noqa: BLE001 - as above
                 lost(counters, "processing_failed", len(joined))
-        for output, records in _merged_outputs(group):
-            try:
-                rest()
-                counters.observe_output(output)
-            except Exception:  # noqa: BLE001 - as above
-                lost(counters, "processing_failed", records)
+        _count_outputs(counters, group, rest)
         try:
             failed = _events.emit(counters, group, rest)
         except Exception:  # noqa: BLE001 - as above
@@ -246,6 +244,21 @@ def _count_rows(
     if unread:
         lost(counters, "unsupported_input")
     _count_unexpected(counters, capture.unexpected(snapshot))
+
+
+def _count_outputs(counters: ModelCounters, calls: list[Prediction], rest: Callable[[], None]) -> None:
+    for output, records in _merged_outputs(calls):
+        try:
+            rest()
+            counters.observe_output(output)
+        except Exception:  # noqa: BLE001 - one call must not take the others with it
+            lost(counters, "processing_failed", records)
+    if counters.takes_probabilities:
+        try:
+            rest()
+            counters.observe_probabilities(table for call in calls for table in call.captured_probabilities)
+        except Exception:  # noqa: BLE001 - as above
+            lost(counters, "processing_failed", len(calls))
 
 
 def _paced(columns: Iterable[Column | None], rest: Callable[[], None]) -> Iterator[Column | None]:

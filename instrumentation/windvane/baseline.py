@@ -20,11 +20,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias, get_
 from windvane import semconv
 from windvane._derived import MAX_INPUTS, RECONSTRUCTION_ERROR, PrincipalComponents
 from windvane.bins import Bins, CategoryBins, DistanceBins, LengthBins, NumericBins, TimeBins
+from windvane.calibration import Calibration, ClassCalibration, Knots, NumberCalibration, ScoreCalibration
 from windvane.declaration import check_text
 from windvane.errors import BaselineError, DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from windvane.outcomes import Outcomes
 
 __all__ = [
     "MAX_NAME_LENGTH",
@@ -55,7 +58,7 @@ _MAX_COUNT: Final = 2**53  # beyond it a double, which carries the count as a me
 _ID_LENGTH: Final = 16
 _FIELDS: Final = {
     *("format", "format_version", "id", "created", "model", "rows", "ignored_columns"),
-    *("features", "principal_components"),
+    *("features", "principal_components", "calibration"),
 }
 
 _FEATURE_FIELDS: Final = {
@@ -239,6 +242,7 @@ class Baseline:
         features: inputs and at most one output, in the column order of the data, then the derived feature
             `reconstruction_error` where there is one.
         principal_components: what the derived feature is computed with, None where there is none.
+        calibration: how right the reference says that predictions will be; None where its rows had no outcomes.
         ignored_columns: columns of the data that are not watched, because they were excluded or hold
             nothing that can be counted (durations, for instance).
         created: when it was made, ISO 8601 with time zone; no part of the identity.
@@ -253,6 +257,7 @@ class Baseline:
     rows: int
     features: tuple[Feature, ...]
     principal_components: PrincipalComponents | None = None
+    calibration: Calibration | None = None
     ignored_columns: tuple[str, ...] = ()
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"), compare=False)
     id: str = field(init=False, compare=False)
@@ -269,6 +274,7 @@ class Baseline:
             raise BaselineError(msg)
         self._check_features()
         self._check_importances()
+        self._check_calibration()
         if not _is_time(self.created):
             msg = f"created: {_short(self.created)} is no ISO 8601 time with a time zone"
             raise BaselineError(msg)
@@ -325,6 +331,16 @@ class Baseline:
             msg = "features: importance: all inputs must have one or none, and they must sum to 1"
             raise BaselineError(msg)
 
+    def _check_calibration(self) -> None:
+        if self.calibration is None:
+            return
+        if self.output is None:
+            msg = "calibration: there is no output that it could be of"
+            raise BaselineError(msg)
+        if not 0 < self.calibration.rows <= self.rows:
+            msg = f"calibration: it was made of {self.calibration.rows} rows, must be 1 to rows"
+            raise BaselineError(msg)
+
     @property
     def inputs(self) -> tuple[Feature, ...]:
         """The model's inputs, in the column order of the data."""
@@ -341,13 +357,16 @@ class Baseline:
         return next((feature for feature in self.features if feature.role == "derived"), None)
 
     @classmethod
-    def from_frame(
+    def from_frame(  # noqa: PLR0913 - one for each thing that can be told of the data
         cls,
         frame: Any,  # noqa: ANN401 - a frame of any library, told by what it can do
         *,
         model: str,
         version: str,
         output: str | None = None,
+        actual: str | None = None,
+        outcomes: Outcomes | None = None,
+        probabilities: Sequence[str] = (),
         exclude: Sequence[str] = (),
         categorical: Sequence[str] = (),
         importances: Mapping[str, float] | None = None,
@@ -365,6 +384,11 @@ class Baseline:
             model: name of the model.
             version: version of the model.
             output: column that holds what the model returned.
+            actual: column that holds what came true, for the calibration that quality is estimated with before labels
+                arrive. Take rows that the model has not learnt from: of those that it has, it is better than of others.
+            outcomes: with `actual`, what the output predicts, as the model will declare it.
+            probabilities: with `actual` and the kind `multiclass`, the columns that hold the probabilities of classes 0,
+                1 ... in this order. Without them the predicted class alone says what is to be expected.
             exclude: columns that are not to be watched.
             categorical: integer columns whose numbers are names of categories.
             importances: importance of every input, in any unit; they are scaled to sum to 1.
@@ -391,6 +415,9 @@ class Baseline:
                 model=model,
                 version=version,
                 output=output,
+                actual=actual,
+                outcomes=outcomes,
+                probabilities=tuple(probabilities),
                 exclude=tuple(exclude),
                 categorical=tuple(categorical),
                 importances=importances,
@@ -487,6 +514,8 @@ class Baseline:
         }
         if self.principal_components is not None:
             content["principal_components"] = _components_document(self.principal_components)
+        if self.calibration is not None:
+            content["calibration"] = _calibration_document(self.calibration)
         return content
 
     def _digest(self) -> str:
@@ -502,10 +531,9 @@ def _document_of(feature: Feature) -> dict[str, Any]:
     document: dict[str, Any] = {"name": feature.name, "role": feature.role, "type": feature.type}
     described: dict[str, Any] = {"kind": _KIND_OF[type(bins)]}
     if isinstance(bins, DistanceBins):
-        described["centroid"] = [float(value) + 0.0 for value in bins.centroid]
+        described["centroid"] = _doubles(bins.centroid)
     if isinstance(bins, NumericBins | LengthBins | DistanceBins):
-        # Adding 0.0 makes one zero of both.
-        described["edges"] = [float(edge) + 0.0 for edge in bins.edges]
+        described["edges"] = _doubles(bins.edges)
         described["minimum"] = float(bins.minimum) + 0.0
         described["maximum"] = float(bins.maximum) + 0.0
     elif isinstance(bins, CategoryBins):
@@ -522,15 +550,37 @@ def _document_of(feature: Feature) -> dict[str, Any]:
 
 
 def _components_document(of: PrincipalComponents) -> dict[str, Any]:
-    def numbers(values: Sequence[float]) -> list[float]:
-        return [float(value) + 0.0 for value in values]
-
     return {
         "inputs": list(of.inputs),
-        "means": numbers(of.means),
-        "scales": numbers(of.scales),
-        "components": [numbers(component) for component in of.components],
+        "means": _doubles(of.means),
+        "scales": _doubles(of.scales),
+        "components": [_doubles(component) for component in of.components],
     }
+
+
+def _calibration_document(of: Calibration) -> dict[str, Any]:
+    document: dict[str, Any] = {"kind": of.outcomes.kind}
+    if isinstance(of, ScoreCalibration):
+        document["threshold"] = float(of.threshold)
+        document["knots"] = {"at": _doubles(of.share.at), "share": _doubles(of.share.values)}
+        document |= {"classified": list(map(list, of.classified)), "scored": list(map(list, of.scored))}
+    elif isinstance(of, ClassCalibration):
+        document |= {"classes": list(of.classes), "classified": list(map(list, of.classified)), "right": list(of.right)}
+        if of.shares:
+            document["knots"] = [{"at": _doubles(share.at), "share": _doubles(share.values)} for share in of.shares]
+    else:
+        knots = {"at": _doubles(of.absolute_error.at), "absolute_error": _doubles(of.absolute_error.values)}
+        if of.tolerance is not None and of.right is not None:
+            document["tolerance"] = float(of.tolerance)
+            knots["right"] = _doubles(of.right.values)
+        document |= {"knots": knots, "rows": of.rows, "total_error": float(of.total_error), "scale": float(of.scale)}
+        document["total_right"] = of.total_right
+    return document
+
+
+def _doubles(values: Sequence[float]) -> list[float]:
+    # Adding 0.0 makes one zero of both.
+    return [float(value) + 0.0 for value in values]
 
 
 # --- Reading: every value is checked for its type here and for its meaning by the class it makes. --------------
@@ -560,6 +610,7 @@ def _baseline_of(document: object) -> Baseline:
         rows=_whole(document, "rows", ""),
         features=tuple(_feature_of(feature, f"features[{i}]") for i, feature in enumerate(features)),
         principal_components=_components_of(document) if "principal_components" in document else None,
+        calibration=_calibration_of(document) if "calibration" in document else None,
         ignored_columns=_texts(document, "ignored_columns", ""),
         created=_text(document, "created", ""),
     )
@@ -620,6 +671,85 @@ def _components_of(document: dict[str, Any]) -> PrincipalComponents:
         scales=_numbers(_list(section, "scales", where), f"{where}scales"),
         components=tuple(_numbers(direction, f"{where}components[{i}]") for i, direction in enumerate(directions)),
     )
+
+
+def _calibration_of(document: dict[str, Any]) -> Calibration:
+    section = _object(document, "calibration", "")
+    where = "calibration."
+    read = {"binary": _score_calibration_of, "multiclass": _class_calibration_of, "regression": _number_calibration_of}
+    kind = section.get("kind")
+    if not isinstance(kind, str) or kind not in read:
+        msg = f"{where}kind: {_short(kind)} is none of {', '.join(read)}; restore the file or upgrade windvane"
+        raise BaselineError(msg)
+    try:
+        return read[kind](section, where)
+    except BaselineError as error:
+        if str(error).startswith(where):
+            raise
+        msg = f"{where}{error}"
+        raise BaselineError(msg) from error
+
+
+def _score_calibration_of(section: dict[str, Any], where: str) -> Calibration:
+    _only(section, where, {"kind", "threshold", "knots", "classified", "scored"})
+    return ScoreCalibration(
+        threshold=_number(section, "threshold", where),
+        share=_knots_of(_object(section, "knots", where), f"{where}knots.", ("share",))[0],
+        classified=_table(section, "classified", where),
+        scored=_table(section, "scored", where),
+    )
+
+
+def _class_calibration_of(section: dict[str, Any], where: str) -> Calibration:
+    _only(section, where, {"kind", "classes", "classified", "right", "knots"})
+    shares = []
+    for i, knots in enumerate(_list(section, "knots", where) if "knots" in section else []):
+        if not isinstance(knots, dict):
+            _wrong_type(knots, f"{where}knots[{i}]", "an object")
+        shares.append(_knots_of(knots, f"{where}knots[{i}].", ("share",))[0])
+    return ClassCalibration(
+        classes=_texts(section, "classes", where),
+        classified=_table(section, "classified", where),
+        right=_wholes(_list(section, "right", where), f"{where}right"),
+        shares=tuple(shares),
+    )
+
+
+def _number_calibration_of(section: dict[str, Any], where: str) -> Calibration:
+    _only(section, where, {"kind", "tolerance", "knots", "rows", "total_error", "total_right", "scale"})
+    tolerance = _number(section, "tolerance", where) if "tolerance" in section else None
+    names = ("absolute_error",) if tolerance is None else ("absolute_error", "right")
+    knots = _knots_of(_object(section, "knots", where), f"{where}knots.", names)
+    return NumberCalibration(
+        tolerance=tolerance,
+        absolute_error=knots[0],
+        right=None if tolerance is None else knots[1],
+        rows=_whole(section, "rows", where),
+        total_error=_number(section, "total_error", where),
+        total_right=_whole(section, "total_right", where),
+        scale=_number(section, "scale", where),
+    )
+
+
+def _knots_of(document: dict[str, Any], where: str, names: tuple[str, ...]) -> list[Knots]:
+    _only(document, where, {"at", *names})
+    at, *functions = (_numbers(_list(document, name, where), f"{where}{name}") for name in ("at", *names))
+    return [Knots(at, values) for values in functions]
+
+
+def _table(document: dict[str, Any], key: str, where: str) -> tuple[tuple[int, ...], ...]:
+    rows = _list(document, key, where)
+    for i, row in enumerate(rows):
+        if not isinstance(row, list):
+            _wrong_type(row, f"{where}{key}[{i}]", "a list")
+    return tuple(_wholes(row, f"{where}{key}[{i}]") for i, row in enumerate(rows))
+
+
+def _wholes(values: list[Any], where: str) -> tuple[int, ...]:
+    for i, value in enumerate(values):
+        if not isinstance(value, int) or isinstance(value, bool):
+            _wrong_type(value, f"{where}[{i}]", "a whole number")
+    return tuple(values)
 
 
 def _bins_of(document: dict[str, Any], where: str, *, whole: bool) -> Bins:

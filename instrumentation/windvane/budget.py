@@ -91,8 +91,9 @@ class Budget(NamedTuple):
     Attributes:
         limit: series that are allowed in one process.
         replicas: processes that serve the model: pods times workers of each.
-        model: series of the model itself in one process, with every objective declared, of the ages of its features
-            and, where outcomes are declared, of outcomes and feedback of one version and variant at most.
+        model: series of the model itself in one process, with every objective declared, of the ages of its features,
+            of the outcomes that its baseline expects and, where outcomes are declared, of outcomes and feedback of one
+            version and variant at most.
         errors: series that may come on top in one process: a histogram of durations for each type of error that
             calls end with. They take no part in the limit.
         features: every feature of the baseline, or declared without one, those first that are kept first.
@@ -195,10 +196,12 @@ def budget(
 
 
 def _further_series(baseline: Baseline | None, event_times: Mapping[str, str]) -> int:
-    """Count the series of a baseline's time and unexpected names, of ages, and of event times that give none."""
+    """Count the series of a baseline's time, unexpected names and calibration, and of ages and their columns."""
     of_baseline = {feature.name for feature in baseline.features} if baseline else set()
     columns = set(event_times.values()) - of_baseline
-    return (2 if baseline else 0) + _AGE_HISTOGRAM * len(event_times) + len(AGE_VIOLATIONS) * len(columns)
+    calibration = baseline.calibration if baseline else None
+    expected = len(calibration.cells) + len(calibration.reference) if calibration else 0
+    return (2 if baseline else 0) + expected + _AGE_HISTOGRAM * len(event_times) + len(AGE_VIOLATIONS) * len(columns)
 
 
 def _by_precedence(baseline: Baseline) -> Iterator[FeatureSeries]:

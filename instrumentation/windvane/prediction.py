@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from windvane._capture import Capture, Column, Snapshot
     from windvane._counters import ModelCounters
     from windvane._issuer import CallTokens
@@ -60,6 +63,7 @@ class Prediction:
         "_token",
         "capture",
         "captured_output",
+        "captured_probabilities",
         "counters",
         "error_type",
         "exception_message",
@@ -72,6 +76,7 @@ class Prediction:
 
     output: object
     captured_output: Column | None
+    captured_probabilities: list[NDArray[np.float64]]
     snapshot: Snapshot | None
     span_context: trace.SpanContext | None
     error_type: str | None
@@ -92,6 +97,7 @@ class Prediction:
         self.capture = capture
         self.output = _UNSET
         self.captured_output = self.snapshot = self.span_context = self.error_type = self.exception_message = None
+        self.captured_probabilities = []
         self._span: trace.Span | None = None
         self._context: Any = None
         self._token: Any = None
@@ -201,6 +207,8 @@ class Prediction:
 
     def _take_output(self, output: object, rows: int | None) -> Column | None:
         try:
+            if self.counters.takes_probabilities and len(self.captured_probabilities) < _MAX_STREAM_OUTPUTS:
+                self.captured_probabilities.append(self.capture.probabilities(output, rows))
             return self.capture.output(output, rows)
         except UnsupportedError:
             lost(self.counters, "unsupported_output")

@@ -20,10 +20,14 @@ from windvane import semconv
 from windvane.baseline import Baseline, Feature
 from windvane.bins import DistanceBins, LengthBins, NumericBins, TimeBins
 from windvane.errors import BaselineError
+from windvane.outcomes import Outcomes
 from windvane_processors.reference.files import DataFiles, build_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from windvane.calibration import Calibration
+    from windvane.outcomes import Kind
 
 __all__ = ["command"]
 
@@ -46,6 +50,23 @@ def command() -> None:
 @click.option("--version", required=True, help="Version of the model.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="File to write.")
 @click.option("--output", metavar="COLUMN", help="Column that holds what the model returned.")
+@click.option(
+    "--actual",
+    metavar="COLUMN",
+    help="Column that holds what came true, for estimates of quality; the rows must be new to the model.",
+)
+@click.option(
+    "--outcomes", type=click.Choice(["binary", "multiclass", "regression"]), help="With --actual, what was predicted."
+)
+@click.option("--threshold", type=float, metavar="SCORE", help="Binary: score from which a prediction is positive.")
+@click.option("--tolerance", type=float, metavar="X", help="Regression: by how much a right number may miss.")
+@click.option(
+    "--probability",
+    "probabilities",
+    metavar="COLUMN",
+    multiple=True,
+    help="Multiclass: column with the probability of class 0, then 1 ... (repeatable).",
+)
 @click.option("--exclude", metavar="COLUMN", multiple=True, help="Column that is not to be watched (repeatable).")
 @click.option(
     "--categorical", metavar="COLUMN", multiple=True, help="Integer column that holds names, not amounts (repeatable)."
@@ -71,13 +92,18 @@ def command() -> None:
     help="Categories that occur less often are not written.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def build(
+def build(  # noqa: PLR0913 - one for each option
     *,
     data: tuple[Path, ...],
     model: str,
     version: str,
     out: Path,
     output: str | None,
+    actual: str | None,
+    outcomes: Kind | None,
+    threshold: float | None,
+    tolerance: float | None,
+    probabilities: tuple[str, ...],
     exclude: tuple[str, ...],
     categorical: tuple[str, ...],
     importances: Path | None,
@@ -91,10 +117,16 @@ def build(
     Files are read twice, in bounded memory. Empty fields, NA, N/A, NaN and null of a CSV file are missing values.
     """
     _check_out(out, data)
+    if outcomes is None and (threshold is not None or tolerance is not None):
+        msg = "--threshold and --tolerance belong to --outcomes; say what was predicted, such as --outcomes binary"
+        raise click.UsageError(msg)
     options = builder.Options(
         model=model,
         version=version,
         output=output,
+        actual=actual,
+        outcomes=None if outcomes is None else Outcomes(outcomes, threshold=threshold, tolerance=tolerance),
+        probabilities=probabilities,
         exclude=exclude,
         categorical=categorical,
         importances=_read_object(importances, _IMPORTANCES) if importances is not None else None,
@@ -102,7 +134,8 @@ def build(
         bins=bins,
         min_category_count=min_category_count,
     )
-    files = DataFiles(data, exclude=exclude, categorical=categorical)
+    names = [*categorical, output] if output is not None and options.is_categorical(output) else categorical
+    files = DataFiles(data, exclude=exclude, categorical=names)
     with _progress(files) as on_pass:
         baseline, notes = build_baseline(files, options, on_pass)
     baseline.save(out)
@@ -111,6 +144,7 @@ def build(
         return
     console = _console()
     console.print(_table(baseline))
+    _print_calibration(console, baseline)
     for note in notes:
         click.echo(f"warning: {_printable(note)}", err=True)
     console.print(Text(f"Wrote {out} ({decimal(out.stat().st_size)}), id {baseline.id}."))
@@ -131,6 +165,7 @@ def show(*, file: Path, as_json: bool) -> None:
         return
     console = _console()
     console.print(_table(baseline))
+    _print_calibration(console, baseline)
     if baseline.ignored_columns:
         console.print(Text(f"Not watched: {', '.join(map(_printable, baseline.ignored_columns))}"))
     console.print(Text(f"Made {baseline.created}, id {baseline.id}."))
@@ -237,6 +272,25 @@ def _table(baseline: Baseline) -> Table:
     return table
 
 
+def _print_calibration(console: Console, baseline: Baseline) -> None:
+    if baseline.calibration is None:
+        return
+    quality = ", ".join(f"{name} {value:.4g}" for name, value in _quality(baseline.calibration).items())
+    of = baseline.calibration.outcomes
+    console.print(Text(f"Quality of the reference ({of.kind}, {baseline.calibration.rows} rows): {quality}"))
+
+
+def _quality(of: Calibration) -> dict[str, float]:
+    """Say how good the reference's own predictions were."""
+    found: dict[str, float] = {}
+    for cell, value in of.reference:
+        if semconv.OUTCOME_RESULT.values[0] in cell.attributes.values():
+            found["right"] = value / of.rows
+        elif cell.metric is semconv.OUTCOME_REFERENCE_ABSOLUTE_ERROR:
+            found["mean absolute error"] = value / of.rows
+    return found
+
+
 def _values(feature: Feature) -> str:
     """Write a feature's range, or its most frequent categories."""
     if isinstance(feature.bins, NumericBins):
@@ -271,6 +325,7 @@ def _summary(baseline: Baseline) -> dict[str, Any]:
         "created": baseline.created,
         "rows": baseline.rows,
         "ignored_columns": list(baseline.ignored_columns),
+        "calibration": None if baseline.calibration is None else _calibration(baseline.calibration),
         "features": [
             {
                 "name": feature.name,
@@ -287,6 +342,16 @@ def _summary(baseline: Baseline) -> dict[str, Any]:
             }
             for feature in baseline.features
         ],
+    }
+
+
+def _calibration(of: Calibration) -> dict[str, Any]:
+    return {
+        "kind": of.outcomes.kind,
+        "threshold": of.outcomes.threshold,
+        "tolerance": of.outcomes.tolerance,
+        "rows": of.rows,
+        "quality": _quality(of),
     }
 
 
