@@ -33,6 +33,7 @@ _MIN_ERROR_ROWS: Final = 50
 """Rows that an expected error is at least the mean of: with so many it is off by about a tenth."""
 _MAX_CLASS_PAIRS: Final = 100_000
 _DIGITS: Final = 6
+_SUM_DIGITS: Final = 12
 
 _TAIL: Final = np.geomspace(1e-5, 1e-3, 100, endpoint=False)
 _SCORE_EDGES: Final = np.unique(np.concatenate([_TAIL, np.linspace(0.001, 0.999, 999), 1 - _TAIL]))
@@ -297,9 +298,9 @@ class _NumberTally:
             absolute_error=Knots(tuple(places.tolist()), _rounded(errors[kept])),
             right=within,
             rows=self._rows,
-            total_error=_rounded([self._error])[0],
+            total_error=float(f"{self._error:.{_SUM_DIGITS}g}"),
             total_right=self._right,
-            scale=_rounded([math.sqrt(self._squares / self._rows)])[0],
+            scale=float(f"{math.sqrt(self._squares / self._rows):.{_SUM_DIGITS}g}"),
         )
 
 

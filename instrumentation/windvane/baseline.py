@@ -387,8 +387,8 @@ class Baseline:
             actual: column that holds what came true, for the calibration that quality is estimated with before labels
                 arrive. Take rows that the model has not learnt from: of those that it has, it is better than of others.
             outcomes: with `actual`, what the output predicts, as the model will declare it.
-            probabilities: with `actual` and the kind `multiclass`, columns that hold the probabilities of the classes 0,
-                1 ... in this order. Without them the predicted class alone says what is to be expected.
+            probabilities: with `actual` and the kind `multiclass`, columns of the probabilities of the classes 0, 1 ...
+                in this order. Without them the predicted class alone says what is to be expected.
             exclude: columns that are not to be watched.
             categorical: integer columns whose numbers are names of categories.
             importances: importance of every input, in any unit; they are scaled to sum to 1.

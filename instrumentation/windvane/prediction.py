@@ -206,15 +206,16 @@ class Prediction:
                 self.counters.faults += 1
 
     def _take_output(self, output: object, rows: int | None) -> Column | None:
+        column = None
         try:
+            column = self.capture.output(output, rows)
             if self.counters.takes_probabilities and len(self.captured_probabilities) < _MAX_STREAM_OUTPUTS:
                 self.captured_probabilities.append(self.capture.probabilities(output, rows))
-            return self.capture.output(output, rows)
         except UnsupportedError:
             lost(self.counters, "unsupported_output")
         except Exception:  # noqa: BLE001 - an object of the model's may raise anything
             lost(self.counters, "capture_failed")
-        return None
+        return column
 
 
 class StreamPrediction(Prediction):

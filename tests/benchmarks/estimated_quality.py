@@ -1,7 +1,7 @@
-"""Quality estimated before labels, beside what came true and beside NannyML: `python tests/benchmarks/estimated_quality.py`.
+"""Quality estimated before labels, beside what came true and NannyML: `python tests/benchmarks/estimated_quality.py`.
 
-Two models of a flight's delay at arrival, whether it is late and by how many minutes, learn from the first four weeks of
-2013 in New York. The next eight weeks, new to them, are the reference: the calibration of our baseline and NannyML's
+Two models of a flight's delay at arrival, whether it is late and by how many minutes, learn from the first four weeks
+of 2013 in New York. The next eight weeks, new to them, are the reference: the calibration of our baseline and NannyML's
 estimators are made of these rows. Every later week is then estimated by both from its predictions alone, and compared
 with what came true. NannyML runs in an environment of its own, `build/nannyml`, which the first run makes.
 
@@ -162,7 +162,9 @@ def main() -> None:
 
 def _print(weeks: dict[int, dict[str, tuple[float, float, float]]]) -> None:
     names = (*_METRICS, "mae")
-    sys.stdout.write(f"Each cell: realised / ours / NannyML\n\n| week | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}\n")
+    sys.stdout.write(
+        f"Each cell: realised / ours / NannyML\n\n| week | {' | '.join(names)} |\n|{'---|' * (len(names) + 1)}\n"
+    )
     for week, found in weeks.items():
         cells = [" / ".join(f"{value:.{1 if name == 'mae' else 3}f}" for value in found[name]) for name in names]
         sys.stdout.write(f"| {week + 1} | {' | '.join(cells)} |\n")

@@ -1,4 +1,4 @@
-"""Runs NannyML in its own environment: `estimated_quality_rival.py DATA.csv WEEKS` prints its estimates by week as JSON.
+"""Runs NannyML in its own environment: `estimated_quality_rival.py DATA.csv WEEKS` prints estimates by week as JSON.
 
 The first so many weeks of the data are its reference, each later week is estimated as one chunk.
 """
