@@ -961,6 +961,17 @@ def test_files_of_format_version_1_stay_what_they_are() -> None:
     assert {f.type for f in kept.features} == set(get_args(FeatureType))
     assert {f.role for f in kept.features} == {"input", "output", "derived"}
     assert kept.principal_components is not None
+    assert kept.calibration is None
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "probabilities", "regression"])
+def test_calibrations_of_format_version_1_stay_what_they_are(kind: str) -> None:
+    """A file with a calibration that was written once is read today, and written again byte for byte."""
+    text = Path(__file__).with_name("baselines").joinpath(f"version-1-{kind}.json").read_text(encoding="utf-8")
+    kept = Baseline.from_json(text)
+    assert kept.to_json() == text
+    assert kept.calibration is not None
+    assert kept.calibration.outcomes.kind == ("multiclass" if kind == "probabilities" else kind)
 
 
 def test_file_of_a_newer_windvane_asks_for_an_upgrade(small: str) -> None:

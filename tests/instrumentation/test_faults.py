@@ -44,6 +44,8 @@ GUARDS = {
 }
 ROWS = 9
 """Rows that one round of calls passes in a form that can be read."""
+OUTPUTS = 10
+"""Outputs of a round that can be read."""
 UNREADABLE = 2
 """Objects of a round, passed or returned, that cannot be read."""
 
@@ -100,7 +102,7 @@ def calls_of(model: windvane.Model) -> list[Callable[[], None]]:  # noqa: C901 -
     """Calls of every kind, each of which fails unless it gets just what the function gives."""
     answer, error = object(), KeyError("mine")
     rows = [{"x": 1.0, "c": "a", "seen_at": 0}, {"x": None, "c": 3, "odd": 1}]
-    scores = np.array([0.5, 0.5])
+    scores, score = np.array([0.5, 0.5]), np.array([0.5])
 
     @model.predict
     def give(_batch: Any, result: object) -> object:
@@ -113,7 +115,7 @@ def calls_of(model: windvane.Model) -> list[Callable[[], None]]:  # noqa: C901 -
     @model.predict
     async def give_later(_batch: Any) -> object:
         await asyncio.sleep(0)
-        return scores
+        return score
 
     @model.predict
     def stream(_batch: Any) -> Iterator[float]:
@@ -133,7 +135,7 @@ def calls_of(model: windvane.Model) -> list[Callable[[], None]]:  # noqa: C901 -
         assert caught.value is error
 
     async def read() -> list[float]:
-        assert await give_later(rows[0]) is scores
+        assert await give_later(rows[0]) is score
         return [score async for score in stream_later(rows[0])]
 
     def streams() -> None:
@@ -161,8 +163,15 @@ def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
 ) -> None:
     """Each call returns its own object or raises its own exception, and the loss is counted."""
     rng = np.random.default_rng(0)
-    frame = {"x": rng.normal(size=500), "c": rng.choice(["a", "b"], 500), "y": rng.uniform(size=500)}
-    baseline = windvane.Baseline.from_frame(frame, model=model_name, version="1", output="y")
+    frame = {"x": rng.normal(size=1000), "c": rng.choice(["a", "b"], 1000), "y": rng.uniform(size=1000)}
+    baseline = windvane.Baseline.from_frame(
+        {**frame, "late": rng.random(1000) < frame["y"]},
+        model=model_name,
+        version="1",
+        output="y",
+        actual="late",
+        outcomes=windvane.Outcomes("binary"),
+    )
     monkeypatch.setenv("WINDVANE_HASH_KEY", "k" * 32)
     model = windvane.Model(
         model_name,
@@ -208,10 +217,11 @@ def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
 
 
 class Counts(NamedTuple):
-    """Values of a feature that were counted and that were profiled, and records that were lost."""
+    """Values of a feature that were counted and that were profiled, outcomes expected, and records that were lost."""
 
     observed: float
     profiled: float
+    expected: float
     lost: float
 
     def __sub__(self, other: Counts) -> Counts:
@@ -223,24 +233,30 @@ def counted(host: Host, model: str, before: Counts | None = None) -> Counts:
     assert windvane.flush(10)
     wanted = {semconv.MODEL_NAME.name: model}
     values = host.otlp.points(semconv.FEATURE_OBSERVATIONS.name, **wanted, **{semconv.FEATURE_NAME.name: "x"})
+    expected = host.otlp.points(semconv.OUTCOME_EXPECTED_COUNT.name, **wanted)
     lost = host.otlp.points(semconv.RECORDS_DROPPED.name, **wanted)
     profiles = [DatasetProfile.deserialize(record.body.bytes_value).columns for record in host.otlp.records()]
     profiled = sum(columns["x"].counts.n for columns in profiles if "x" in columns) + (before.profiled if before else 0)
     host.otlp.logs.clear()
     host.otlp.metrics.clear()
     host.otlp.raw.clear()
-    return Counts(sum(value for _, value in values), profiled, sum(value for _, value in lost))
+    return Counts(
+        sum(value for _, value in values),
+        profiled,
+        round(sum(value for _, value in expected), 6),
+        sum(value for _, value in lost),
+    )
 
 
 def losses(with_fault: Counts, after: Counts) -> Iterator[str]:
     """Tell what is wrong with the counts of a round of calls with a fault, and of one after it."""
-    for counted_values in (with_fault.observed, with_fault.profiled):
-        missing = ROWS - counted_values
+    wanted = Counts(ROWS, ROWS, OUTPUTS, UNREADABLE)
+    for missing in (wanted - with_fault)[:-1]:
         if missing > 0 and with_fault.lost <= UNREADABLE:
             yield f"{missing} values are missing, and no loss is counted: {with_fault}"
         if missing < 0:
             yield f"{-missing} values too many: {with_fault}"
-    if after != (ROWS, ROWS, UNREADABLE):
+    if after != wanted:
         yield f"after it {after}"
     if trace.get_current_span().get_span_context().is_valid:
         yield "its span stays the current one"

@@ -16,6 +16,7 @@ import pytest
 from windvane import _baseline_builder as builder
 from windvane.baseline import Baseline, Feature
 from windvane.bins import CategoryBins, NumericBins
+from windvane.calibration import ClassCalibration
 from windvane.cli import main
 from windvane.errors import BaselineError
 from windvane_processors.demo.flights import table
@@ -376,3 +377,57 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
     assert peaks[1] < peaks[0] + 60
+
+
+def test_what_came_true_makes_a_calibration(
+    flights: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The actual column is read and not watched, and the command says how good the reference's predictions were."""
+    landed = flights[flights["arr_delay"].notna()]
+    data = landed[["distance", "dep_delay", "arr_delay"]].assign(late=landed["arr_delay"] > 15)
+    path, out = tmp_path / "flights.csv", tmp_path / "b.json"
+    data.to_csv(path, index=False)
+    options = ["--model", "m", "--version", "1", "-o", out, "--output", "dep_delay", "--exclude", "late"]
+    regression = ["--actual", "arr_delay", "--outcomes", "regression", "--tolerance", "10"]
+    assert run("baseline", "build", path, *options, *regression, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    errors = (data["dep_delay"] - data["arr_delay"]).abs()
+    assert summary["calibration"] == {
+        "kind": "regression",
+        "threshold": None,
+        "tolerance": 10.0,
+        "rows": len(data),
+        "quality": {
+            "right": pytest.approx((errors <= 10).mean()),
+            "mean absolute error": pytest.approx(errors.mean()),
+        },
+    }
+    assert summary["ignored_columns"] == ["arr_delay", "late"]
+    assert [feature["name"] for feature in summary["features"] if feature["role"] == "input"] == ["distance"]
+    assert run("baseline", "show", out) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Quality of the reference (regression, {len(data)} rows): right {(errors <= 10).mean():.4g}" in shown
+
+
+def test_classes_in_files_are_categories(tmp_path: Path) -> None:
+    """A predicted class that is a number is no amount, and its probabilities are read by their columns."""
+    rows = ["gate,actual,p0,p1", *(f"{i % 2},{i % 3 // 2},{0.9 - i % 2 * 0.8},{0.1 + i % 2 * 0.8}" for i in range(300))]
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    options = ["--model", "m", "--version", "1", "-o", tmp_path / "b.json", "--output", "gate", "--actual", "actual"]
+    probabilities = ["--outcomes", "multiclass", "--probability", "p0", "--probability", "p1"]
+    assert run("baseline", "build", tmp_path / "data.csv", *options, *probabilities) == 0
+    baseline = Baseline.load(tmp_path / "b.json")
+    assert baseline.output is not None
+    assert isinstance(baseline.output.bins, CategoryBins)
+    assert isinstance(baseline.calibration, ClassCalibration)
+    assert len(baseline.calibration.shares) == 2
+
+
+def test_a_calibration_that_cannot_be_made_is_refused(csv: Path, tmp_path: Path) -> None:
+    """Options that miss one another end with the way out."""
+    options = ["--model", "m", "--version", "1", "-o", tmp_path / "b.json", "--output", "dep_delay"]
+    assert run("baseline", "build", csv, *options, "--threshold", "0.4") == 2
+    assert run("baseline", "build", csv, *options, "--actual", "arr_delay") == 1
+    assert run("baseline", "build", csv, *options, "--outcomes", "ranking") == 2
+    assert run("baseline", "build", csv, *options, "--actual", "arr_delay", "--outcomes", "binary") == 1
+    assert not (tmp_path / "b.json").exists()
