@@ -28,7 +28,9 @@ from receivers import OtlpReceiver, attributes_of
 from windvane import semconv
 from windvane.profiles import DatasetProfile
 from windvane_processors.process.cli import command
-from windvane_processors.process.service import MAX_BODY_BYTES, Keeper, application
+from windvane_processors.process.profiles import Keeper, ProfileIntake
+from windvane_processors.process.receiver import MAX_BODY_BYTES, Receiver
+from windvane_processors.process.service import application
 from windvane_processors.profile_store import ProfileStore
 
 if TYPE_CHECKING:
@@ -87,7 +89,8 @@ def client(store: ProfileStore) -> Iterator[httpx.Client]:
     """The service, served from a thread of this process."""
     keeper = Keeper(store, retention=YEAR, lateness=timedelta(hours=1))
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(application(store, keeper, retention=YEAR), log_config=None))
+    app = application(ProfileIntake(store, keeper, retention=YEAR), receiver=Receiver())
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:

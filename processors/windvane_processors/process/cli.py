@@ -13,7 +13,9 @@ import uvicorn
 
 import windvane
 from windvane.errors import ProfileError
-from windvane_processors.process.service import Keeper, application
+from windvane_processors.process.profiles import Keeper, ProfileIntake
+from windvane_processors.process.receiver import Receiver
+from windvane_processors.process.service import application
 from windvane_processors.profile_store import ProfileStore
 
 __all__ = ["command"]
@@ -67,7 +69,7 @@ def command(*, store: str, listen: str, retention: int, lateness: int) -> None:
     kept = timedelta(days=retention)
     keeper = Keeper(opened, retention=kept, lateness=timedelta(minutes=lateness))
     config = uvicorn.Config(
-        application(opened, keeper, retention=kept),
+        application(ProfileIntake(opened, keeper, retention=kept), receiver=Receiver()),
         host=host,
         port=port,
         log_config=None,
