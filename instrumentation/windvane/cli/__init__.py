@@ -31,7 +31,11 @@ _SUBCOMMANDS: Final = {
     "demo": ("windvane_processors.demo.cli", "demo", "See it work: real flights, a real service, a real stack."),
     "doctor": ("windvane.cli.doctor", "cli", "Check that this environment can send telemetry."),
     "profile": ("windvane_processors.profile.cli", "processors", "Build, read and compare profiles."),
-    "process": ("windvane_processors.process.cli", "processors", "Run the service that keeps profiles."),
+    "process": (
+        "windvane_processors.process.cli",
+        "processors",
+        "Run the service that takes in profiles and outcomes.",
+    ),
     "rules": ("windvane_dashboards.cli_rules", "cli", "Render, compare, send, explain and try the Prometheus rules."),
     "stack": ("windvane_processors.stack.cli", "cli", "Find or build Collector, Prometheus and Alertmanager."),
     "token": ("windvane.cli.token", "cli", "Show what a token tells."),
