@@ -58,9 +58,13 @@ class PostgresDatabase:
         self._leader: psycopg.Connection[Any] | None = None
         self._leads = False
         self._leading = threading.Lock()
-        with self.transaction() as session:
-            session.run("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
-            self.instance_id, self.start_time_ns = session.migrate()
+        try:
+            with self.transaction() as session:
+                session.run("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
+                self.instance_id, self.start_time_ns = session.migrate()
+        except OutcomeStoreError:
+            self.close()
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

@@ -354,7 +354,7 @@ class _Outcome(NamedTuple):
             if row.counted or row.reported is None or row.reported >= self.reported:
                 return row
             return row._replace(reported=self.reported)
-        if row.counted or (row.due is not None and self.now > row.due):
+        if row.counted or (row.due is not None and self.now >= row.due):
             msg = "another actual was counted for this prediction, or is about to be; a counter cannot go down"
             raise TokenError(msg, "corrected")
         token = self.token or (None if row.token is None else _UNSIGNED.read(row.token))
