@@ -11,6 +11,7 @@ import json
 import struct
 import time
 from collections import Counter
+from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -451,8 +452,18 @@ def _order(token: Token) -> tuple[int, bytes]:
 
 def mark_of(actual: object) -> bytes:
     """Return a digest of what came true, the same for values that stand for the same."""
-    names = sorted({_name_of(item) for item in actual} if isinstance(actual, list) else {_name_of(actual)})
-    return hashlib.sha256("\n".join(names).encode("utf-8", "replace")).digest()[:_MARK_BYTES]
+    if isinstance(actual, list):
+        return _mark("\n".join(sorted({_name_of(item) for item in actual})))
+    return _mark_of_one(actual)
+
+
+@lru_cache(maxsize=4096)
+def _mark_of_one(value: object) -> bytes:
+    return _mark(_name_of(value))
+
+
+def _mark(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()[:_MARK_BYTES]
 
 
 def _name_of(value: object) -> str:
