@@ -146,7 +146,7 @@ def test_the_last_report_is_counted_whatever_the_order(
             store.predictions([pair for pair in enumerate(batch) if isinstance(pair[1], KeyedPrediction)], now)
             settled(store, now)
         assert sums(store) == {}
-        counted = [token for taken in settled(store, NOW + 200.0) for token, *_ in taken.counted]
+        counted = [token for taken in settled(store, NOW + 200.0) for token, _ in taken.counted]
         assert len(counted) == sum(not by_key or number % 2 == 0 for number, by_key in last)
         same(sums(store), expected.values)
     finally:
@@ -176,7 +176,7 @@ def test_without_time_to_settle_the_first_report_is_counted(
                 assert taken.waiting == 1
                 first[number, by_key] = truth
             else:
-                assert [result for _, result, _ in taken.counted] == [taken.counted[0].result]
+                assert len(taken.counted) == 1
                 first[number, by_key] = truth
                 expected.add(prediction(number + 100 * by_key), actual, NOW)
             if data.draw(st.booleans()):
@@ -205,7 +205,7 @@ def test_both_databases_count_alike(url: str) -> None:
     assert [error.reason for _, error in late.refused] == ["corrected"]
     settled(store, NOW + 11)
     told = store.predictions([(0, under_key(501, prediction(501))), (1, under_key(502, prediction(502)))], NOW + 20)
-    assert [counted.result for counted in told.counted] == ["wrong"]
+    assert [result for _, result in told.counted] == ["wrong"]
     assert [error.reason for error in told.dropped] == ["actual"]
     assert store.outcomes([(0, keyed(502, 0))], NOW + 20).waiting == 1
     for _ in range(2):
@@ -236,7 +236,7 @@ def test_a_key_that_is_predicted_again_stands_for_the_later_prediction(url: str)
     for number, tokens in enumerate([(old, new), (new, old)]):
         for token in tokens:
             store.predictions([(0, under_key(number, token))], NOW)
-        assert store.outcomes([(0, keyed(number, 1))], NOW).counted[0].token == new
+        assert store.outcomes([(0, keyed(number, 1))], NOW).counted[0][0] == new
     store.close()
 
 

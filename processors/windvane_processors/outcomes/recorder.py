@@ -11,7 +11,7 @@ from windvane import _runtime, semconv
 from windvane._export import Exporter
 from windvane._ledger import streams_of
 from windvane.errors import OutcomeStoreError, TokenError
-from windvane_processors.outcomes.store import Counted, Taken
+from windvane_processors.outcomes.store import Taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -79,16 +79,13 @@ class MemoryRecorder:
         self._ledger.refuse(error.reason for _, error in refused)
         reported = self._ledger.outcomes(self._keys, [pair[1:] for pair in taken], model=None)
         refused += [(taken[position][0], error) for position, error in reported.refused]
-        counted = [Counted(token, result, None) for token, result in reported.counted]
-        return Taken(counted, 0, 0, sorted(refused, key=lambda pair: pair[0]), [])
+        return Taken(reported.counted, 0, 0, sorted(refused, key=lambda pair: pair[0]), [])
 
     def feedback(self, reports: Sequence[tuple[int, Feedback]]) -> Taken:
         """Count feedback."""
         reported = self._ledger.feedback(self._keys, [report for _, report in reports], model=None)
         refused = [(reports[position][0], error) for position, error in reported.refused]
-        kinds = (report.kind for position, (_, report) in enumerate(reports) if position not in dict(reported.refused))
-        counted = [Counted(token, None, kind) for (token, _), kind in zip(reported.counted, kinds, strict=True)]
-        return Taken(counted, 0, 0, refused, [])
+        return Taken(reported.counted, 0, 0, refused, [])
 
     def predictions(self, reports: Sequence[tuple[int, KeyedPrediction]]) -> Taken:
         """Take none: they would need a store."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from windvane.baseline import check_model_name
@@ -15,6 +16,7 @@ __all__ = [
     "KeyedPrediction",
     "Report",
     "UnreadableError",
+    "actual_of",
     "feedback_of",
     "items_of",
     "prediction_of",
@@ -137,6 +139,17 @@ def report_of(item: object) -> Report:
     if isinstance(key, int) and not isinstance(key, bool):
         key = str(key)
     return Report(None, named, _text("key", key, _MAX_KEY), actual, time)
+
+
+def actual_of(value: object) -> object:
+    """Return an actual of a table's column as JSON has it; None where there is none."""
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, list):
+        return [actual_of(item) for item in value if item is not None] or None
+    if isinstance(value, Decimal):
+        return float(value)
+    return value if isinstance(value, str | bool | int | float) else str(value)
 
 
 def feedback_of(item: object) -> Feedback:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -18,6 +16,7 @@ import pyarrow as pa
 from windvane.errors import DeclarationError, WindvaneError
 from windvane_dashboards.server import CommandError, Server
 from windvane_processors.check.batch import similar_name
+from windvane_processors.outcomes.reports import actual_of
 from windvane_processors.reference.files import DataFiles
 
 if TYPE_CHECKING:
@@ -174,7 +173,7 @@ def _items(
             times = table.column(columns.time).to_pylist() if columns.time else [None] * table.num_rows
             rows = zip(table.column(named).to_pylist(), table.column(columns.actual).to_pylist(), times, strict=True)
             for name, value, time_ in rows:
-                actual = _actual(value)
+                actual = actual_of(value)
                 if actual is None or name is None or name == "":
                     summary.empty += 1
                     continue
@@ -183,17 +182,6 @@ def _items(
                 if time_ is not None and time_ != "":
                     item["time"] = _seconds(time_)
                 yield item
-
-
-def _actual(value: object) -> object:
-    """Return what JSON can write of an actual; None where there is none."""
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, list):
-        return [_actual(item) for item in value if item is not None] or None
-    if isinstance(value, Decimal):
-        return float(value)
-    return value if isinstance(value, str | bool | int | float) else str(value)
 
 
 def _key(value: object) -> object:

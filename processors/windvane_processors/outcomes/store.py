@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from windvane_processors.outcomes.database import Database, Session
     from windvane_processors.outcomes.reports import Feedback, KeyedPrediction, Report
 
-__all__ = ["MAX_TTL_DAYS", "Counted", "OutcomeStore", "Taken", "mark_of", "open_database"]
+__all__ = ["MAX_TTL_DAYS", "OutcomeStore", "Taken", "id_of", "open_database"]
 
 MAX_TTL_DAYS: Final = 400
 """Tokens are no longer valid."""
@@ -42,32 +42,18 @@ _UNSIGNED: Final = TokenKeys()
 """Tokens are kept without their signature, which was checked when they came."""
 
 
-class Counted(NamedTuple):
-    """An outcome or feedback that was counted.
-
-    Attributes:
-        token: the prediction's.
-        result: of an outcome; None for feedback.
-        kind: of feedback.
-    """
-
-    token: Token
-    result: str | None
-    kind: str | None
-
-
 class Taken(NamedTuple):
     """What became of what was reported.
 
     Attributes:
-        counted: what was counted.
+        counted: tokens of what was counted, with the result of each outcome, or the kind of feedback.
         waiting: how many wait, for their prediction or for corrections.
         duplicates: how many were known already.
         refused: place and error of each that was not taken.
         dropped: errors of what had waited and cannot be counted.
     """
 
-    counted: list[Counted]
+    counted: list[tuple[Token, str]]
     waiting: int
     duplicates: int
     refused: list[tuple[int, TokenError]]
@@ -243,13 +229,13 @@ class OutcomeStore:
             id_, token, expires = self._keys.digest(f"{report.model}\n{report.key}"), None, int(now + self._ttl)
         else:
             token = self._keys.read(report.token)
-            id_, expires = _id_of(token), self._expiry(token, now)
+            id_, expires = id_of(token), self._expiry(token, now)
         return _Outcome(id_, token, report.actual, reported, now, self._settle, expires)
 
     def _feedback(self, report: Feedback, now: float) -> _Feedback:
         token = self._keys.read(report.token)
         kind = hashlib.sha256(report.kind.encode()).digest()[:_MARK_BYTES]
-        return _Feedback(_id_of(token) + kind, token, report.kind, self._expiry(token, now))
+        return _Feedback(id_of(token) + kind, token, report.kind, self._expiry(token, now))
 
     def _prediction(self, report: KeyedPrediction, now: float) -> _Prediction:
         token = self._keys.read(report.token)
@@ -294,12 +280,14 @@ class _Counting(NamedTuple):
     """Something that is counted.
 
     Attributes:
-        counted: what.
+        token: the prediction's.
+        value: the outcome's result, or the kind of feedback.
         increments: what it adds to which series.
         again: computes the increments with other caps.
     """
 
-    counted: Counted
+    token: Token
+    value: str
     increments: list[tuple[Series, float]]
     again: Callable[[Caps], Iterable[tuple[Series, float]]]
 
@@ -322,8 +310,8 @@ class _Effects:
             TokenError: it cannot be.
         """
         found = list(increments(token, actual, reported, caps))
-        counted = Counted(token, found[0][0].values[3], None)
-        self.counted.append(_Counting(counted, found, lambda caps: increments(token, actual, reported, caps)))
+        result = str(found[0][0].values[3])
+        self.counted.append(_Counting(token, result, found, lambda caps: increments(token, actual, reported, caps)))
 
 
 class _Outcome(NamedTuple):
@@ -343,7 +331,7 @@ class _Outcome(NamedTuple):
         Raises:
             TokenError: the outcome is not taken.
         """
-        mark = mark_of(self.actual)
+        mark = _mark_of(self.actual)
         if row is None and self.token is not None and not self.settle:
             effects.count_outcome(self.token, self.actual, self.reported, caps)
             return Row(self.id, None, None, mark, None, None, self.expires, counted=True)
@@ -410,7 +398,7 @@ class _Feedback(NamedTuple):
             return row
         series = Series(semconv.FEEDBACK_RECEIVED.name, (*self.token[:3], self.kind))
         found = [(series, 1.0)]
-        effects.counted.append(_Counting(Counted(self.token, None, self.kind), found, lambda _caps: found))
+        effects.counted.append(_Counting(self.token, self.kind, found, lambda _caps: found))
         return Row(self.id, None, None, b"", None, None, self.expires, counted=True)
 
 
@@ -433,7 +421,7 @@ def _counted_or_dropped(row: Row, caps: Caps, effects: _Effects) -> Row:
 
 def _taken(done: Sequence[_Effects]) -> Taken:
     return Taken(
-        [counting.counted for effects in done for counting in effects.counted],
+        [(counting.token, counting.value) for effects in done for counting in effects.counted],
         sum(effects.waiting for effects in done),
         sum(effects.duplicates for effects in done),
         sorted((refused for effects in done for refused in effects.refused), key=itemgetter(0)),
@@ -441,16 +429,16 @@ def _taken(done: Sequence[_Effects]) -> Taken:
     )
 
 
-def _id_of(token: Token) -> bytes:
+def id_of(token: Token) -> bytes:
     """Return the identity of a prediction. Its time comes first, so that rows of one time stand together."""
     return _ID.pack(token.time, token.trace_id >> 64, token.trace_id & 0xFFFFFFFFFFFFFFFF, token.span_id, token.row)
 
 
 def _order(token: Token) -> tuple[int, bytes]:
-    return token.time, _id_of(token)
+    return token.time, id_of(token)
 
 
-def mark_of(actual: object) -> bytes:
+def _mark_of(actual: object) -> bytes:
     """Return a digest of what came true, the same for values that stand for the same."""
     if isinstance(actual, list):
         return _mark("\n".join(sorted({_name_of(item) for item in actual})))
