@@ -42,7 +42,7 @@ def _token(number: int, now: int) -> Token:
     score = single_precision(number * 7919 % 10_007 / 10_007)
     # Spread like real identifiers: the high bits of a counter would be the same for all.
     trace_id = (number + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128
-    predicted = PredictedScore(score, score >= 0.5)  # noqa: PLR2004 - the threshold
+    predicted = PredictedScore(score, score >= 0.5)
     names = ("flight-delay", "3", None, None)
     return Token(*names, now - number // 2000 % 86_400, trace_id, number + 1, 0, True, predicted)  # noqa: FBT003 - sampled
 
