@@ -210,6 +210,7 @@ def test_a_key_needs_a_store(client: Client) -> None:
 def test_what_was_refused_is_counted_by_reason(client: Client, ledger: Ledger) -> None:
     """As `windvane.outcomes.refused`."""
     client.send("outcomes", {"token": token()[:20], "actual": 1}, {"token": token(), "actual": "maybe"})
+    list(ledger.streams())
     refused = {
         attributes["windvane.outcome.refusal"]: value
         for metric, points in ledger.streams()
@@ -375,7 +376,12 @@ def test_the_counts_leave_through_otlp(tmp_path: Path, *, profiles: bool, kept: 
         assert [value for _, value in otlp.points(name)] == [10]
         first = next(message for message in otlp.metrics if otlp.points_of([message], name))
         assert [value for _, value in otlp.points_of([first], name)] == [0]
-        assert [value for _, value in otlp.points(semconv.OUTCOMES_REFUSED.name)] == [1]
+        refused = {value["windvane.outcome.refusal"]: n for value, n in otlp.points(semconv.OUTCOMES_REFUSED.name)}
+        assert refused == dict.fromkeys(semconv.OUTCOME_REFUSAL.values, 0) | {"malformed": 1}
+        events = [record for record in otlp.records() if record.event_name == semconv.OUTCOME_EVENT.name]
+        assert [(record.trace_id, record.span_id) for record in events] == [
+            ((7 << 80).to_bytes(16, "big"), (1).to_bytes(8, "big"))
+        ] * 10
         assert [value for _, value in otlp.points(semconv.PROCESS_REQUESTS.name)] == [2]
         assert bool(otlp.points(semconv.PROCESS_STORE_SIZE.name)) == kept
     finally:

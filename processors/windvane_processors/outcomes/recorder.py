@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from windvane import _runtime, semconv
 from windvane._export import Exporter
 from windvane._ledger import streams_of
+from windvane._reports import send_events
 from windvane.errors import OutcomeStoreError, TokenError
 from windvane_processors.outcomes.store import Taken
 
@@ -78,12 +79,14 @@ class MemoryRecorder:
         taken = [(index, report.token, report.actual) for index, report in reports if report.token is not None]
         self._ledger.refuse(error.reason for _, error in refused)
         reported = self._ledger.outcomes(self._keys, [pair[1:] for pair in taken], model=None)
+        send_events(semconv.OUTCOME_EVENT, reported.counted)
         refused += [(taken[position][0], error) for position, error in reported.refused]
         return Taken(reported.counted, 0, 0, sorted(refused, key=lambda pair: pair[0]), [])
 
     def feedback(self, reports: Sequence[tuple[int, Feedback]]) -> Taken:
         """Count feedback."""
         reported = self._ledger.feedback(self._keys, [report for _, report in reports], model=None)
+        send_events(semconv.FEEDBACK_EVENT, reported.counted)
         refused = [(reports[position][0], error) for position, error in reported.refused]
         return Taken(reported.counted, 0, 0, refused, [])
 
@@ -97,6 +100,7 @@ class MemoryRecorder:
 
     def start(self) -> None:
         """Begin to export."""
+        _runtime.ledger.open()
         _runtime.exporter.start()
 
     def stop(self, timeout: float) -> None:
@@ -131,7 +135,7 @@ class StoreRecorder:
 
     def feedback(self, reports: Sequence[tuple[int, Feedback]]) -> Taken:
         """Count feedback."""
-        return self._noted(self._store.feedback(reports))
+        return self._noted(self._store.feedback(reports), semconv.FEEDBACK_EVENT)
 
     def predictions(self, reports: Sequence[tuple[int, KeyedPrediction]]) -> Taken:
         """Take which keys name which predictions."""
@@ -148,6 +152,7 @@ class StoreRecorder:
 
     def start(self) -> None:
         """Begin to export and to look after the store."""
+        _runtime.ledger.open()
         _runtime.exporter.start()
         self._exporter.start()
         self._thread.start()
@@ -160,7 +165,8 @@ class StoreRecorder:
         self._exporter.stop(max(0.0, deadline - time.monotonic()))
         self._store.close()
 
-    def _noted(self, taken: Taken) -> Taken:
+    def _noted(self, taken: Taken, event: semconv.Event = semconv.OUTCOME_EVENT) -> Taken:
+        send_events(event, taken.counted)
         _runtime.ledger.refuse([error.reason for _, error in taken.refused] + [error.reason for error in taken.dropped])
         return taken
 

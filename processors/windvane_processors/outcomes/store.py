@@ -10,16 +10,16 @@ import hashlib
 import json
 import struct
 import time
-from collections import Counter
+from contextlib import suppress
 from functools import lru_cache
-from operator import itemgetter
+from operator import add, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from windvane import semconv
 from windvane.bins import category_of
 from windvane.errors import OutcomeStoreError, TokenError
-from windvane.outcomes import MAX_AHEAD, Caps, Series, increments
+from windvane.outcomes import MAX_AHEAD, Caps, feedback_key, judge, series_of
 from windvane.tokens import TokenKeys
 from windvane_processors.outcomes.database import Row
 from windvane_processors.outcomes.sqlite import SqliteDatabase
@@ -27,6 +27,7 @@ from windvane_processors.outcomes.sqlite import SqliteDatabase
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from windvane.outcomes import Key, Series
     from windvane.tokens import Token
     from windvane_processors.outcomes.database import Database, Session
     from windvane_processors.outcomes.reports import Feedback, KeyedPrediction, Report
@@ -196,22 +197,16 @@ class OutcomeStore:
 
     def _add(self, session: Session, counted: Sequence[_Counting], now: float) -> frozenset[Series]:
         """Add what was counted to the sums; return the series that are known by then."""
-        sums: Counter[Series] = Counter()
-        for counting in counted:
-            for series, amount in counting.increments:
-                sums[series] += amount  # type: ignore[assignment] # sums of errors are no whole numbers
+        sums = _added(counting.judged for counting in counted)
         known = self._known
         if not known.issuperset(sums):
             # Which names are counted by themselves is decided by one transaction at a time.
             session.lock_series()
             known = frozenset(session.sums())
-            caps = Caps()
+            caps = _GrowingCaps()
             for series in known:
                 caps.learn(series)
-            sums = Counter()
-            for counting in counted:
-                for series, amount in counting.again(caps):
-                    sums[series] += amount  # type: ignore[assignment]
+            sums = _added(counting.judge(caps) for counting in counted)
             known |= sums.keys()
         session.add(sums, now)
         return known
@@ -276,20 +271,47 @@ class _FixedCaps(Caps):
         return name if name in names or len(names) < most else semconv.OTHER_CLASS
 
 
+class _GrowingCaps(Caps):
+    """Caps that take names in, and deployments without a limit: whoever judged them first has refused those."""
+
+    __slots__ = ()
+
+    def admit(self, deployment: tuple[str | None, ...]) -> None:
+        with suppress(TokenError):
+            super().admit(deployment)
+
+
+_Judged: TypeAlias = "Sequence[tuple[Key, Sequence[float]]]"
+"""Keys of `series_of`, each with what is added to its series."""
+
+
 class _Counting(NamedTuple):
     """Something that is counted.
 
     Attributes:
         token: the prediction's.
         value: the outcome's result, or the kind of feedback.
-        increments: what it adds to which series.
-        again: computes the increments with other caps.
+        judged: what it adds to which series.
+        judge: computes that with other caps.
     """
 
     token: Token
     value: str
-    increments: list[tuple[Series, float]]
-    again: Callable[[Caps], Iterable[tuple[Series, float]]]
+    judged: _Judged
+    judge: Callable[[Caps], _Judged]
+
+
+def _added(judged: Iterable[_Judged]) -> dict[Series, float]:
+    totals: dict[Key, list[float]] = {}
+    for pairs in judged:
+        for key, amounts in pairs:
+            total = totals.get(key)
+            totals[key] = list(amounts) if total is None else list(map(add, total, amounts))
+    sums: dict[Series, float] = {}
+    for key, total in totals.items():
+        for series, amount in zip(series_of(key), total, strict=True):
+            sums[series] = sums.get(series, 0) + amount
+    return sums
 
 
 class _Effects:
@@ -303,15 +325,19 @@ class _Effects:
         self.refused: list[tuple[int, TokenError]] = []
         self.waiting = self.duplicates = 0
 
-    def count_outcome(self, token: Token, actual: object, reported: float, caps: Caps) -> None:
-        """Count an outcome.
+    def count(self, token: Token, judge_by: Callable[[Caps], _Judged], caps: Caps) -> None:
+        """Count an outcome or feedback.
 
         Raises:
             TokenError: it cannot be.
         """
-        found = list(increments(token, actual, reported, caps))
-        result = str(found[0][0].values[3])
-        self.counted.append(_Counting(token, result, found, lambda caps: increments(token, actual, reported, caps)))
+        caps.admit(token[:3])
+        judged = judge_by(caps)
+        self.counted.append(_Counting(token, str(series_of(judged[0][0])[0].values[3]), judged, judge_by))
+
+    def count_outcome(self, token: Token, actual: object, reported: float, caps: Caps) -> None:
+        """Count an outcome, as `count`."""
+        self.count(token, lambda caps: judge(token, actual, reported, caps), caps)
 
 
 class _Outcome(NamedTuple):
@@ -378,9 +404,11 @@ class _Prediction(NamedTuple):
         if row.counted or (row.token is not None and _order(_UNSIGNED.read(row.token)) >= _order(self.token)):
             effects.duplicates += 1
             return row
-        effects.waiting += 1
         row = row._replace(token=text, expires=max(row.expires, self.expires))
-        return _counted_or_dropped(row, caps, effects) if row.due is not None and row.due <= self.now else row
+        if row.due is not None and row.due <= self.now:
+            row = _counted_or_dropped(row, caps, effects)
+        effects.waiting += not row.counted
+        return row
 
 
 class _Feedback(NamedTuple):
@@ -391,14 +419,16 @@ class _Feedback(NamedTuple):
     kind: str
     expires: int
 
-    def on(self, row: Row | None, _caps: Caps, effects: _Effects) -> Row:
-        """Return what the row becomes."""
+    def on(self, row: Row | None, caps: Caps, effects: _Effects) -> Row:
+        """Return what the row becomes.
+
+        Raises:
+            TokenError: the feedback is not taken.
+        """
         if row is not None:
             effects.duplicates += 1
             return row
-        series = Series(semconv.FEEDBACK_RECEIVED.name, (*self.token[:3], self.kind))
-        found = [(series, 1.0)]
-        effects.counted.append(_Counting(self.token, self.kind, found, lambda _caps: found))
+        effects.count(self.token, lambda caps: [(feedback_key(self.token, self.kind, caps), (1.0,))], caps)
         return Row(self.id, None, None, b"", None, None, self.expires, counted=True)
 
 
