@@ -17,6 +17,7 @@ __all__ = [
     "ORANGE",
     "PURPLE",
     "SKY",
+    "SLATE",
     "VERMILLION",
     "YELLOW",
     "Json",
@@ -51,6 +52,7 @@ SKY: Final = "#56B4E9"
 PURPLE: Final = "#CC79A7"
 YELLOW: Final = "#F0E442"
 BROWN: Final = "#8C564B"
+SLATE: Final = "#44546A"
 GREY: Final = "#8E8E8E"
 
 _DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}

@@ -299,6 +299,7 @@ DROP_REASON: Final = Attribute(
         "event_failed",
         "profile_failed",
         "profile_dropped",
+        "key_dropped",
         "internal_error",
     ),
 )

@@ -12,9 +12,9 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from windvane._key_sender import PROCESS_TOKEN
 from windvane_dashboards.server import Server
 from windvane_processors.outcomes.sending import Columns, OutcomeFile, send
-from windvane_processors.process.cli import PROCESS_TOKEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -221,7 +221,11 @@ class OutcomeStore:
             msg = "time: lies more than a day ahead; a clock is wrong"
             raise TokenError(msg, "future")
         if report.token is None:
-            id_, token, expires = self._keys.digest(f"{report.model}\n{report.key}"), None, int(now + self._ttl)
+            id_, token, expires = (
+                self._keys.key_digest(report.model or "", report.key or ""),
+                None,
+                int(now + self._ttl),
+            )
         else:
             token = self._keys.read(report.token)
             id_, expires = id_of(token), self._expiry(token, now)

@@ -12,6 +12,7 @@ import click
 import uvicorn
 
 import windvane
+from windvane._key_sender import PROCESS_TOKEN
 from windvane.errors import DeclarationError, ProfileError
 from windvane.tokens import TOKEN_KEYS, TokenKeys
 from windvane_processors.outcomes.intake import OutcomeIntake
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-PROCESS_TOKEN: Final = "WINDVANE_PROCESS_TOKEN"  # noqa: S105 - the name of a variable
-"""Environment variable: what senders must give as their bearer token."""
 
 _SHUTDOWN_SECONDS: Final = 10
 
