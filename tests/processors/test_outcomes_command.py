@@ -158,3 +158,14 @@ def test_a_service_that_refuses_the_reporter_is_told(service: ProcessService, tm
     assert code == 1
     assert "WINDVANE_PROCESS_TOKEN" in str(error)
     assert "hunter2" not in str(error)
+
+
+def test_an_address_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    """Nothing is tried again for minutes where nobody ever answered."""
+    (tmp_path / "x.csv").write_text("t,a\nabc,1\n")
+    options = ["--token-column", "t", "--actual-column", "a", "--endpoint", "http://127.0.0.1:1"]
+    begin = time.monotonic()
+    done = CliRunner().invoke(command, ["report", str(tmp_path / "x.csv"), *options])
+    assert done.exit_code == 1
+    assert "connection refused" in str(done.exception)
+    assert time.monotonic() - begin < 20

@@ -92,7 +92,9 @@ class MemoryRecorder:
 
     def predictions(self, reports: Sequence[tuple[int, KeyedPrediction]]) -> Taken:
         """Take none: they would need a store."""
-        return Taken([], 0, 0, [(index, _keyless()) for index, _ in reports], [])
+        refused = [(index, _keyless()) for index, _ in reports]
+        self._ledger.refuse(error.reason for _, error in refused)
+        return Taken([], 0, 0, refused, [])
 
     def problems(self) -> list[str]:
         """Return nothing: memory is always there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import time
 from collections import Counter, deque
@@ -131,6 +132,7 @@ def send(
         BaselineError: a file cannot be read.
         DeclarationError: a time cannot be read.
     """
+    server.request("GET", "/healthz")  # an address that is wrong is told at once
     summary = Summary()
     under_way: deque[Future[dict[str, Any]]] = deque()
     with ThreadPoolExecutor(_IN_FLIGHT, "windvane-report") as pool:
@@ -214,14 +216,23 @@ def _deliver(server: Server, items: list[dict[str, Any]]) -> dict[str, Any]:
         try:
             status, told = server.request("POST", "/v1/outcomes", body=body, headers=headers, accept=_RETRIED)
         except CommandError as error:
-            if not isinstance(error.__cause__, OSError):
+            if not isinstance(error.__cause__, OSError | http.client.HTTPException):
                 raise
             failure = error
         else:
             if status not in _RETRIED:
-                answer: dict[str, Any] = json.loads(told)
-                return answer
+                return _read(server, told)
         if time.monotonic() + pause > deadline:
             raise failure or CommandError(f"{server} takes nothing ({status}) for {_PATIENCE / 60:g} minutes")
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _read(server: Server, told: bytes) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(told)
+        answer["refused"]  # noqa: B018 - what answers something else is no such service
+    except (ValueError, LookupError, TypeError) as error:
+        msg = f"{server} answers with something else than this service does; name its address with --endpoint"
+        raise CommandError(msg) from error
+    return answer
