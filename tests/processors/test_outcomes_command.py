@@ -140,7 +140,6 @@ def test_a_service_that_comes_and_goes_gets_everything_once(service: ProcessServ
         (["--actual-column", "a", "--key-column", "k"], "--model"),
         (["--actual-column", "a", "--token-column", "x"], "no column 'x'"),
         (["--actual-column", "ax", "--token-column", "t"], "did you mean 'a'"),
-        (["--actual-column", "a", "--token-column", "t", "--time-column", "t"], "--time-column"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_refused(tmp_path: Path, arguments: list[str], words: str) -> None:
@@ -149,6 +148,14 @@ def test_an_option_that_cannot_be_used_is_refused(tmp_path: Path, arguments: lis
     done = CliRunner().invoke(command, ["report", str(tmp_path / "x.csv"), *arguments])
     assert done.exit_code != 0
     assert words in done.output + str(done.exception)
+
+
+def test_a_time_that_cannot_be_read_is_told(service: ProcessService, tmp_path: Path) -> None:
+    """With the option that names its column."""
+    (tmp_path / "x.csv").write_text("t,a\nabc,1\n")
+    code, error = run(service, tmp_path / "x.csv", "--token-column", "t", "--actual-column", "a", "--time-column", "t")
+    assert code == 1
+    assert "--time-column" in str(error)
 
 
 def test_a_service_that_refuses_the_reporter_is_told(service: ProcessService, tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def _deliver(server: Server, items: list[dict[str, Any]]) -> dict[str, Any]:
 def _read(server: Server, told: bytes) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(told)
-        answer["refused"]  # noqa: B018 - what answers something else is no such service
+        answer["refused"]
     except (ValueError, LookupError, TypeError) as error:
         msg = f"{server} answers with something else than this service does; name its address with --endpoint"
         raise CommandError(msg) from error
