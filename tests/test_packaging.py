@@ -76,15 +76,19 @@ def test_the_wheel_with_all_extras_holds_what_the_commands_read(wheel: Path, tmp
     (site / "extras.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     install = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps"]
     subprocess.run([*install, "--no-compile", "--target", site, "--upgrade", wheel], check=True, timeout=120)
-    for arguments in (
-        ["demo"],
-        ["stack"],
-        ["baseline", "build"],
-        ["baseline", "show"],
-        ["rules"],
-        ["dashboards"],
-        ["preview"],
-    ):
+    commands = (
+        "demo",
+        "stack",
+        "baseline build",
+        "baseline show",
+        "rules",
+        "dashboards",
+        "preview",
+        "process",
+        "outcomes report",
+        "token show",
+    )
+    for arguments in map(str.split, commands):
         done = subprocess.run(
             [python, "-m", "windvane", *arguments, "--help"],
             cwd=tmp_path,
@@ -102,6 +106,8 @@ assert "site-packages" in windvane_processors.__file__, windvane_processors.__fi
 assert (collector_config() / "collector.yaml").is_file()
 assert "site-packages" in str(collector_config())
 assert list((generated() / "rules").glob("*.yml"))
+from windvane_processors.outcomes.intake import openapi
+assert openapi()["openapi"] == "3.1.0"
 from windvane_dashboards.cli_rules.explain import runbook
 assert runbook("MLFeatureDrift")
 from windvane_dashboards.preview import page_folder

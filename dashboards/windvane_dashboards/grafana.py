@@ -20,6 +20,7 @@ __all__ = [
     "ORANGE",
     "PURPLE",
     "SKY",
+    "SLATE",
     "VERMILLION",
     "YELLOW",
     "Json",
@@ -55,6 +56,7 @@ SKY: Final = "#56B4E9"
 PURPLE: Final = "#CC79A7"
 YELLOW: Final = "#F0E442"
 BROWN: Final = "#8C564B"
+SLATE: Final = "#44546A"
 GREY: Final = "#8E8E8E"
 NONE: Final = "transparent"
 

@@ -86,7 +86,7 @@ class Capture:
         event_times: columns that hold the time of a feature's event; data need not have them.
         known: further names that rows may have; None where no name is unexpected.
         vectors: features whose values are vectors, which a caller may change later.
-        outcomes: what the model predicts, where that is declared.
+        outcomes: what the model predicts, where that is declared. Data need not have the column of its key.
 
     Attributes:
         event_times: as above.
@@ -102,6 +102,7 @@ class Capture:
         "_getter",
         "_in_order",
         "_index",
+        "_key",
         "_output",
         "_own",
         "_positions",
@@ -129,7 +130,8 @@ class Capture:
         """Prepare the look-ups."""
         self._features = tuple(features)
         self.event_times = tuple(event_times)
-        self._taken = tuple(dict.fromkeys([*self._features, *self.event_times]))
+        self._key = () if outcomes is None or outcomes.key is None else (outcomes.key,)
+        self._taken = tuple(dict.fromkeys([*self._features, *self.event_times, *self._key]))
         self._own = _owner([self._taken.index(name) for name in vectors])
         getter = _values_of(self._taken)
         self._getter = (lambda row: self._own(getter(row))) if vectors else getter
@@ -204,6 +206,13 @@ class Capture:
                 yield [row[position] for row in snapshot[1]]
         else:
             yield from self._columns(snapshot, self.event_times)
+
+    def key_column(self, snapshot: Snapshot) -> Column | None:
+        """Give the column of the caller's own key of a snapshot with at least one row; None where it cannot be read."""
+        if snapshot[0] == "tuples":
+            position = self._taken.index(*self._key)
+            return [row[position] for row in snapshot[1]]
+        return next(self._columns(snapshot, self._key))
 
     def unexpected(self, snapshot: Snapshot) -> int:
         """Tell how many values of a snapshot stand under names that are not known."""

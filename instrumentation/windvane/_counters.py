@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from windvane._capture import Column
+    from windvane._key_sender import KeySender
     from windvane.baseline import Baseline, Feature, Role
     from windvane.calibration import Calibration, Cell
     from windvane.declaration import Objectives, Owner
@@ -157,6 +158,8 @@ class ModelCounters:
             names = [counter.feature.name for counter in self._inputs]
             self.profiler = Profiler(profiles, self.model, names, output.name if output else None)
         self.issuer = None if outcomes is None else _issuer(declaration, outcomes)
+        self.key_sender: KeySender | None = None
+        """Where the caller's own keys are declared, what they are handed to."""
         self._components = baseline.principal_components if baseline else None
         self._component_inputs = frozenset(self._components.inputs if self._components else ())
         aged: defaultdict[str, list[str]] = defaultdict(list)

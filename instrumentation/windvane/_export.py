@@ -61,10 +61,17 @@ class Exporter:
     Args:
         read: gives the streams and the time since which their counters count, per model.
         any_unshown: whether a model's counters have never been exported; their first export is zeros.
+        instance_id: `service.instance.id` of what is exported, where it does not belong to this process alone.
     """
 
-    def __init__(self, read: Callable[[], Iterable[tuple[int, Stream]]], any_unshown: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Iterable[tuple[int, Stream]]],
+        any_unshown: Callable[[], bool],
+        instance_id: str | None = None,
+    ) -> None:
         """Make it; `start` starts the thread."""
+        self._instance_id = instance_id
         self._read = read
         self._any_unshown = any_unshown
         self._closing: list[Callable[[], object]] = []
@@ -187,7 +194,9 @@ class Exporter:
         with self._condition:
             if self._resource is None:
                 resource = _host_resource() or Resource.create()
-                if resource.attributes.get(_INSTANCE_ID) in (None, self._parents_instance):
+                if self._instance_id is not None:
+                    resource = resource.merge(Resource({_INSTANCE_ID: self._instance_id}))
+                elif resource.attributes.get(_INSTANCE_ID) in (None, self._parents_instance):
                     resource = resource.merge(Resource({_INSTANCE_ID: str(uuid.uuid4())}))
                 self._resource = resource
             return self._resource

@@ -98,21 +98,23 @@ class CallTokens:
 
     def texts(self) -> list[str | None]:
         """Return the tokens, one for each output; None where it can be no prediction, or something failed."""
+        # Two threads may ask at once, and whoever has made the texts lets go of what they are made of after that.
+        outputs, snapshot = self._outputs, self._snapshot
         if self._texts is None:
             try:
-                self._texts = self._made()
+                self._texts = self._made(outputs, snapshot)
             except Exception:  # noqa: BLE001 - telemetry is lost before the application is harmed
                 self._counters.faults += 1
-                return [None] * (self._rows if self._outputs is None else len(self._outputs))
+                return [None] * (self._rows if outputs is None else len(outputs))
             self._outputs = self._snapshot = None
         return list(self._texts)
 
-    def _made(self) -> list[str | None]:
-        if self._outputs is None:
+    def _made(self, outputs: Column | None, snapshot: Snapshot | None) -> list[str | None]:
+        if outputs is None:
             return [None] * self._rows
         issuer = self._issuer
-        predictions = predictions_of(issuer.declared, self._outputs)
-        segments = self._segments(len(predictions))
+        predictions = predictions_of(issuer.declared, outputs)
+        segments = self._segments(len(predictions), snapshot)
         model, version, variant = issuer.names
         began = min(max(int(self._began), 0), _MAX_TIME)
         trace_id, span_id, sampled = self._span
@@ -125,13 +127,13 @@ class CallTokens:
         )
         return [None if predicted is None else next(written) for predicted in predictions]
 
-    def _segments(self, rows: int) -> list[str | None]:
+    def _segments(self, rows: int, snapshot: Snapshot | None) -> list[str | None]:
         """Return the label of each row's segment; None where the rows could not be read, or are others than outputs."""
         nothing: list[str | None] = [None] * rows
-        if self._issuer.segments is None or self._snapshot is None or self._snapshot[2] != rows:
+        if self._issuer.segments is None or snapshot is None or snapshot[2] != rows:
             return nothing
         position, bins = self._issuer.segments
-        column = next(islice(self._capture.columns(self._snapshot), position, None), None)
+        column = next(islice(self._capture.columns(snapshot), position, None), None)
         return nothing if column is None else [*bin_labels(bins, column)]
 
 

@@ -15,6 +15,7 @@ from opentelemetry import metrics, trace
 
 from windvane import _events, semconv
 from windvane._export import Exporter
+from windvane._key_sender import KeySender, check_endpoint
 from windvane._ledger import Ledger
 from windvane._profile_sender import ProfileSender
 from windvane._worker import Worker, lost
@@ -87,15 +88,21 @@ exporter: Final = Exporter(
     _streams, lambda: not ledger.shown or any(not counters.shown for counters in list(_models.values()))
 )
 profile_sender: Final = ProfileSender(exporter.resource)
+key_sender: Final = KeySender()
 
 
 def register(counters: ModelCounters) -> ModelCounters:
     """Make a model version known; the same declaration made twice shares its counters.
 
     Raises:
-        DeclarationError: the version is already declared in this process with something else.
+        DeclarationError: the version is already declared in this process with something else, or it has keys that
+            could not be sent anywhere.
     """
     name, version = counters.declaration[:2]
+    outcomes = counters.declaration.outcomes
+    if outcomes is not None and outcomes.key is not None:
+        check_endpoint()
+        counters.key_sender = key_sender
     with _lock:
         known = _models.get((name, version))
         if known is not None:
@@ -150,8 +157,9 @@ def flush(timeout: float = 5.0) -> bool:
     thread.start()
     exported = exporter.flush(max(0.0, deadline - time.monotonic()))
     profiled = profile_sender.flush(max(0.0, deadline - time.monotonic()))
+    keyed = key_sender.flush(max(0.0, deadline - time.monotonic()))
     thread.join(max(0.0, deadline - time.monotonic()))
-    return drained and exported and profiled and results == [True]
+    return drained and exported and profiled and keyed and results == [True]
 
 
 def _flush_providers(timeout: float) -> bool:
@@ -202,9 +210,11 @@ def shut_down() -> None:
         deadline = time.monotonic() + _SHUTDOWN_SECONDS
         worker.drain(_SHUTDOWN_SECONDS)
         _send_profiles(close=True)
-        profile_sender.stop(0)  # both end at once
+        profile_sender.stop(0)  # all end at once
+        key_sender.stop(0)
         exporter.stop(max(0.0, deadline - time.monotonic()))
         profile_sender.stop(max(0.0, deadline - time.monotonic()))
+        key_sender.stop(max(0.0, deadline - time.monotonic()))
 
 
 def _shut_down_with_multiprocessing() -> None:
@@ -222,6 +232,7 @@ def _after_fork_in_child() -> None:
     ledger.reset()
     exporter.reset_after_fork()
     profile_sender.reset()
+    key_sender.reset()
     for counters in _models.values():
         counters.reset()
     if _models:

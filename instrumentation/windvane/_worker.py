@@ -217,6 +217,7 @@ def _count(calls: deque[Prediction], rest: Callable[[], None]) -> None:
             _count_durations(counters, group)
         except Exception:  # noqa: BLE001 - one model must not take the others with it
             lost(counters, "internal_error", len(group))
+        _hand_keys_on(counters, group, rest)
         for capture, snapshot, joined in _merged(group):
             try:
                 _count_rows(counters, capture, snapshot, joined, rest)
@@ -229,6 +230,20 @@ def _count(calls: deque[Prediction], rest: Callable[[], None]) -> None:
             failed = len(group)
         if failed:
             lost(counters, "event_failed", failed)
+
+
+def _hand_keys_on(counters: ModelCounters, calls: list[Prediction], rest: Callable[[], None]) -> None:
+    """Have the keys of predictions sent, where they are declared."""
+    if counters.key_sender is None:
+        return
+    for call in calls:
+        rest()
+        try:
+            unnamed = counters.key_sender.submit(counters, call.keyed_tokens())
+        except Exception:  # noqa: BLE001 - one call must not take the others with it
+            unnamed = 1
+        if unnamed:
+            lost(counters, "key_dropped", unnamed)
 
 
 def _count_rows(

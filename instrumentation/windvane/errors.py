@@ -6,6 +6,7 @@ WindvaneError
 ├── BaselineError (also a ValueError)     a baseline that cannot be built, read or used
 ├── ProfileError (also a ValueError)      a profile that cannot be read, written or merged
 ├── TokenError (also a ValueError)        a token that cannot be read, or that nobody here has signed
+├── OutcomeStoreError (also a RuntimeError) a store of outcomes that cannot be opened or does not answer
 └── StackError (also a RuntimeError)      a part of the local stack that cannot be found, built or started
 ```
 
@@ -14,7 +15,15 @@ A call of a decorated function never raises any of these.
 
 from __future__ import annotations
 
-__all__ = ["BaselineError", "DeclarationError", "ProfileError", "StackError", "TokenError", "WindvaneError"]
+__all__ = [
+    "BaselineError",
+    "DeclarationError",
+    "OutcomeStoreError",
+    "ProfileError",
+    "StackError",
+    "TokenError",
+    "WindvaneError",
+]
 
 
 class WindvaneError(Exception):
@@ -44,6 +53,10 @@ class TokenError(WindvaneError, ValueError):
         """Say why, in words and as the value of the attribute."""
         super().__init__(message)
         self.reason = reason
+
+
+class OutcomeStoreError(WindvaneError, RuntimeError):
+    """A store of outcomes that cannot be opened, or that fails; the message says why, never a value or password."""
 
 
 class StackError(WindvaneError, RuntimeError):

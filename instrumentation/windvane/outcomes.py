@@ -14,6 +14,7 @@ every statistic of quality follows from sums over processes.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from bisect import bisect_left
 from dataclasses import KW_ONLY, dataclass
@@ -524,7 +525,7 @@ def _score_series(names: _Names, in_bin: int, predicted: bool, actual: bool) -> 
 
 
 def _judge_number(predicted: PredictedNumber, actual: object, names: _Names, _caps: Caps) -> _Judged:
-    number = _real(actual)
+    number = _real(_number_in(actual))
     error = math.nan if number is None else predicted.number - number
     squared = error * error
     if not math.isfinite(squared):
@@ -601,6 +602,14 @@ def _real(value: object) -> float | None:
     except Exception:  # noqa: BLE001 - a value's own methods may raise anything
         return None
     return number if math.isfinite(number) else None
+
+
+def _number_in(value: object) -> object:
+    """Return the number that a text holds, as in a CSV file; any other value as it is."""
+    if isinstance(value, str) and "_" not in value:
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value
 
 
 def _is_real(value: object) -> TypeGuard[float]:

@@ -12,10 +12,11 @@ from windvane import _events, _runtime, semconv
 from windvane._capture import UnsupportedError
 from windvane._version import __version__
 from windvane._worker import lost
+from windvane.bins import category_of
 from windvane.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     import numpy as np
@@ -197,6 +198,17 @@ class Prediction:
             self.captured_output = self._take_output(output, rows)
         self._keep_tokens(self.captured_output)
         _runtime.worker.submit(self)
+
+    def keyed_tokens(self) -> Iterator[tuple[str | None, str]]:
+        """Give the token of each prediction with the caller's own key of its row; None where there is none."""
+        if self._call_tokens is None or self.snapshot is None or not self.snapshot[2]:
+            return
+        keys = self.capture.key_column(self.snapshot)
+        texts = self._call_tokens.texts()
+        names = [None] * len(texts) if keys is None else [category_of(key) for key in keys]
+        for name, text in zip(names, texts, strict=True):
+            if text is not None:
+                yield name, text
 
     def _keep_tokens(self, outputs: Column | None) -> None:
         if self.counters.issuer is not None:

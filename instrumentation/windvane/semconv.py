@@ -299,6 +299,7 @@ DROP_REASON: Final = Attribute(
         "event_failed",
         "profile_failed",
         "profile_dropped",
+        "key_dropped",
         "internal_error",
     ),
 )
@@ -627,7 +628,7 @@ PROCESS_REQUESTS: Final = Metric(
     "windvane.process.requests",
     "counter",
     "{request}",
-    "Requests to the profile service by the status of the answer.",
+    "Requests to `windvane process` by the status of the answer.",
     (HTTP_STATUS,),
 )
 PROCESS_COMPACTIONS: Final = Metric(
@@ -636,6 +637,16 @@ PROCESS_COMPACTIONS: Final = Metric(
     "{compaction}",
     "Rounds of merging and removing in the store of profiles.",
     (ERROR_TYPE,),
+)
+PROCESS_OUTCOMES_WAITING: Final = Metric(
+    "windvane.process.outcomes.waiting",
+    "gauge",
+    "{outcome}",
+    "Outcomes in the store that wait for corrections, or for the prediction that their key names.",
+    (),
+)
+PROCESS_STORE_SIZE: Final = Metric(
+    "windvane.process.store.size", "gauge", "By", "Bytes that the store of outcomes takes.", ()
 )
 
 # --- Events ---------------------------------------------------------------------------------------

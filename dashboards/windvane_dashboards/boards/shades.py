@@ -28,7 +28,7 @@ VIOLATION_COLOURS: Final = dict(
 DROP_COLOURS: Final = dict(
     zip(
         semconv.DROP_REASON.values,
-        (g.VERMILLION, g.ORANGE, g.PURPLE, g.SKY, g.BLUE, g.YELLOW, g.GREEN, g.BROWN, g.GREY),
+        (g.VERMILLION, g.ORANGE, g.PURPLE, g.SKY, g.BLUE, g.YELLOW, g.GREEN, g.BROWN, g.SLATE, g.GREY),
         strict=True,
     )
 )
