@@ -13,6 +13,7 @@ from windvane.errors import BaselineError, DeclarationError, StackError, Windvan
 from windvane.events import PredictionEvents, ProfileEvents
 from windvane.model import Model
 from windvane.prediction import Prediction
+from windvane.probe import Probe, ProbeRun
 
 __all__ = [
     "Baseline",
@@ -23,6 +24,8 @@ __all__ = [
     "Owner",
     "Prediction",
     "PredictionEvents",
+    "Probe",
+    "ProbeRun",
     "ProfileEvents",
     "StackError",
     "WindvaneError",

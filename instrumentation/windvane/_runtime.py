@@ -15,6 +15,7 @@ from opentelemetry import metrics, trace
 
 from windvane import _events, semconv
 from windvane._export import Exporter
+from windvane._probe_counts import ProbeCounts
 from windvane._profile_sender import ProfileSender
 from windvane._worker import Worker, lost
 from windvane.errors import DeclarationError
@@ -23,15 +24,30 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterator
 
-    from windvane._counters import ModelCounters, Point, Stream
+    from opentelemetry.trace import SpanContext
 
-__all__ = ["exporter", "flush", "flush_on_sigterm", "models", "profile_sender", "register", "shut_down", "worker"]
+    from windvane._counters import ModelCounters, Point, Stream
+    from windvane._probe_counts import ProbeKey
+
+__all__ = [
+    "count_probe",
+    "declare_probe",
+    "exporter",
+    "flush",
+    "flush_on_sigterm",
+    "models",
+    "profile_sender",
+    "register",
+    "shut_down",
+    "worker",
+]
 
 _SHUTDOWN_SECONDS: Final = 5.0
 _FINALIZER_PRIORITY: Final = 10
 """Before multiprocessing ends the children of this process."""
 
 _models: dict[tuple[str, str], ModelCounters] = {}
+_probes: Final = ProbeCounts()
 _lock = threading.Lock()
 _start_time_ns = time.time_ns()
 
@@ -41,6 +57,8 @@ def _streams() -> Iterator[tuple[int, Stream]]:
     for counters in list(_models.values()):
         for stream in counters.streams():
             yield counters.start_time_ns, stream
+    for stream in _probes.streams():
+        yield _probes.start_time_ns, stream
     yield _start_time_ns, (semconv.QUEUE_SIZE, [({}, worker.queued_rows)])
     yield _start_time_ns, (semconv.WORKER_LAG, [({}, worker.lag)])
     yield _start_time_ns, (semconv.EXPORTS, _by_error(exporter.exports))
@@ -69,7 +87,9 @@ def _send_profiles(rest: Callable[[], None] = lambda: None, *, close: bool = Fal
 
 
 worker: Final = Worker(_send_profiles)
-exporter: Final = Exporter(_streams, lambda: any(not counters.shown for counters in list(_models.values())))
+exporter: Final = Exporter(
+    _streams, lambda: not _probes.shown or any(not counters.shown for counters in list(_models.values()))
+)
 profile_sender: Final = ProfileSender(exporter.resource)
 
 
@@ -98,6 +118,18 @@ def register(counters: ModelCounters) -> ModelCounters:
         _shut_down_with_multiprocessing()
     exporter.start()
     return counters
+
+
+def declare_probe(key: ProbeKey) -> bool:
+    """Begin to export the counts of a probe; False where there are too many already."""
+    declared = _probes.declare(key)
+    exporter.start()
+    return declared
+
+
+def count_probe(key: ProbeKey, result: str, seconds: float, span: SpanContext | None) -> None:
+    """Count a run of a declared probe."""
+    _probes.add(key, result, seconds, span)
 
 
 def models() -> list[ModelCounters]:
@@ -180,7 +212,7 @@ def _terminate(_signal: int, _frame: object) -> None:
 def shut_down() -> None:
     """Count and export what waits, within five seconds."""
     # Daemon threads do the work and are left behind at the deadline: a dead Collector must not hold up the exit.
-    if _models:
+    if _models or _probes:
         deadline = time.monotonic() + _SHUTDOWN_SECONDS
         worker.drain(_SHUTDOWN_SECONDS)
         _send_profiles(close=True)
@@ -203,9 +235,10 @@ def _after_fork_in_child() -> None:
     worker.reset()
     exporter.reset_after_fork()
     profile_sender.reset()
+    _probes.reset()
     for counters in _models.values():
         counters.reset()
-    if _models:
+    if _models or _probes:
         exporter.start()
     util = sys.modules.get("multiprocessing.util")
     if util is not None:
