@@ -28,7 +28,7 @@ from windvane.errors import DeclarationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LONGEST_INTERVAL", "LONGEST_NAME", "Probe", "ProbeRun"]
+__all__ = ["LONGEST_INTERVAL", "LONGEST_NAME", "LONGEST_TIMEOUT", "MAX_PROBES", "Probe", "ProbeRun", "check_seconds"]
 
 LONGEST_INTERVAL: Final = 300.0
 """Seconds: the shipped rules look at the runs of ten minutes, and one run is no trend."""
@@ -36,7 +36,9 @@ LONGEST_INTERVAL: Final = 300.0
 LONGEST_NAME: Final = 64
 """Characters of a probe's name."""
 
-_LONGEST_TIMEOUT: Final = 60.0
+LONGEST_TIMEOUT: Final = 60.0
+"""Seconds that a run may take."""
+
 _LONGEST_REASON: Final = 300
 _STOP_SECONDS: Final = 5.0
 
@@ -105,7 +107,7 @@ class Probe:
         if not callable(checked) or inspect.iscoroutinefunction(checked):
             msg = "Probe.check: must be a function without arguments that is not async; call asyncio.run within it"
             raise DeclarationError(msg)
-        check_seconds("Probe.timeout", timeout, _LONGEST_TIMEOUT)
+        check_seconds("Probe.timeout", timeout, LONGEST_TIMEOUT)
         self.name = name
         self.timeout = timeout
         self._key = ProbeKey(model, version, name)
