@@ -77,7 +77,7 @@ def test_a_broken_feature_inhibits_its_drift_and_no_others(alertmanager: Server)
 
 
 def test_absent_telemetry_inhibits_all_of_its_model_but_itself(alertmanager: Server) -> None:
-    """Each alert there is, in any version, but of probes, which need no telemetry of the model; another model's stay."""
+    """In any version; not what probes find, who need no telemetry of the model; another model's alerts stay."""
     others = [name for name in ALERT_NAMES if name not in {"MLTelemetryAbsent", "MLProbeFailing", "MLProbeStopped"}]
     alerts = [
         _alert("MLTelemetryAbsent"),
