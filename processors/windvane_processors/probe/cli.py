@@ -91,7 +91,7 @@ def _run_until_stopped(probes: list[Probe], interval: float, tell: Callable[[Pro
         signal.signal(signal_number, lambda *_: stopped.set())
     for probe in probes:
         probe.start(every=interval, on_run=tell)
-    click.echo(f"windvane: {len(probes)} cases, each every {interval:g} s; Ctrl-C ends it", err=True)
+    click.echo(f"windvane: known cases: {len(probes)}, each every {interval:g} s; Ctrl-C ends it", err=True)
     stopped.wait()
     for probe in probes:
         probe.stop()
