@@ -10,6 +10,7 @@ from opentelemetry.trace import StatusCode
 
 from windvane import _events, _runtime, semconv
 from windvane._capture import UnsupportedError
+from windvane._probe_mark import is_probe
 from windvane._version import __version__
 from windvane._worker import lost
 
@@ -125,7 +126,8 @@ class Prediction:
         except Exception:  # noqa: BLE001 - a span processor of the host's may raise
             self.counters.faults += 1
         try:
-            self._queue()
+            if not is_probe():  # its own runs are counted where it runs; here it is no traffic
+                self._queue()
         except Exception:  # noqa: BLE001 - as above
             self.counters.faults += 1
 

@@ -15,11 +15,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from opentelemetry import trace
+from opentelemetry import context, trace
 from opentelemetry.trace import StatusCode
 
 from windvane import _runtime, semconv
 from windvane._probe_counts import MAX_PROBES, ProbeKey
+from windvane._probe_mark import load_key, marked
 from windvane._version import __version__
 from windvane.baseline import check_model_name, check_model_version
 from windvane.declaration import check_text
@@ -67,7 +68,8 @@ class Probe:
 
     Declare it in a process that lives as long as the service, best in one of its own, and ask through the endpoint
     that callers use: what a probe does not pass through, it does not prove. Each run has a span, under which the
-    prediction's own stands where the check passes on the trace context.
+    prediction's own stands where the check passes on the trace context. Where this process and the service have the
+    same `WINDVANE_PROBE_KEY`, the service does not take the call for traffic: see `docs/probes.md`.
 
     Args:
         name: of the case, 64 characters at most.
@@ -78,7 +80,7 @@ class Probe:
         timeout: seconds after which a run is an error, 60 at most.
 
     Raises:
-        DeclarationError: a field cannot be used, or the process has 100 probes already.
+        DeclarationError: a field or `WINDVANE_PROBE_KEY` cannot be used, or the process has 100 probes already.
 
     Example:
         >>> import windvane
@@ -108,6 +110,7 @@ class Probe:
             msg = "Probe.check: must be a function without arguments that is not async; call asyncio.run within it"
             raise DeclarationError(msg)
         check_seconds("Probe.timeout", timeout, LONGEST_TIMEOUT)
+        load_key()
         self.name = name
         self.timeout = timeout
         self._key = ProbeKey(model, version, name)
@@ -127,9 +130,9 @@ class Probe:
             # A thread cannot be ended from outside; one that hangs must not become many.
             asked.append(("error", "the run before it has not ended yet", None))
         else:
-            context = contextvars.copy_context()
+            variables = contextvars.copy_context()
             self._asking = threading.Thread(
-                target=lambda: asked.append(context.run(self._ask)), name=f"windvane-probe-{self.name}", daemon=True
+                target=lambda: asked.append(variables.run(self._ask)), name=f"windvane-probe-{self.name}", daemon=True
             )
             self._asking.start()
             self._asking.join(self.timeout)
@@ -169,14 +172,8 @@ class Probe:
             self._schedule.join(_STOP_SECONDS)
 
     def _ask(self) -> tuple[str, str, trace.SpanContext | None]:
-        span_name = f"probe {self.name}"
-        with _tracer.start_as_current_span(
-            # What an exception says may hold a value, so it is not recorded.
-            span_name,
-            attributes=self._key.attributes,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
+        context.attach(marked() or context.get_current())  # of this thread, which ends with the run
+        with _tracer.start_as_current_span(f"probe {self.name}", attributes=self._key.attributes) as span:
             result, reason = _judge(self._check)
             span.set_attribute(semconv.PROBE_RESULT.name, result)
             if result != "passed":

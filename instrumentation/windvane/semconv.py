@@ -250,6 +250,8 @@ PROBE_RESULT: Final = Attribute(
     "Whether the answer to the known case was as expected, or not, or there was none to judge.",
     ("passed", "failed", "error"),
 )
+PROBE_MARK: Final = "windvane.probe.mark"
+"""Name of the entry of OpenTelemetry's baggage that tells the calls of probes from traffic."""
 
 PREDICTION_ID: Final = Attribute(
     "ml.prediction.id", "string", "Identity of the prediction: `<trace_id>-<span_id>` in lower-case hex."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from opentelemetry import baggage, context
 
 import windvane
 from windvane import _runtime, semconv
+from windvane._probe_mark import load_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -219,6 +222,103 @@ def test_a_process_has_no_more_than_a_hundred_probes() -> None:
     windvane.Probe("case 0", model="flights", check=lambda: True)
     with pytest.raises(windvane.DeclarationError, match="100 probes"):
         windvane.Probe("case 100", model="flights", check=lambda: True)
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The secret that probes and services share."""
+    with monkeypatch.context() as environment:
+        environment.setenv("WINDVANE_PROBE_KEY", "a secret of at least 32 characters")
+        yield
+    load_key()
+
+
+@pytest.mark.usefixtures("key")
+def test_the_calls_of_probes_with_the_shared_secret_are_no_traffic(host: Host, model_name: str) -> None:
+    """They have their span, but no duration, no rows and no features; the calls of others are counted."""
+    model = windvane.Model(model_name, version="1", features=["x"])
+
+    @model.predict
+    def predict(rows: list[dict[str, float]]) -> list[float]:
+        return [row["x"] for row in rows]
+
+    predict([{"x": 1.0}])
+    assert windvane.Probe("marked", model=model_name, check=lambda: predict([{"x": 1.0}]) == [1.0]).run()[1] == "passed"
+    of_model = {semconv.MODEL_NAME.name: model_name}
+    (durations,) = host.measured(semconv.PREDICTION_DURATION.name, **of_model)
+    assert durations.count == 1
+    (rows,) = host.measured(semconv.PREDICTION_ROWS.name, **of_model)
+    assert rows.value == 1
+    assert sum(p.value for p in host.measured(semconv.FEATURE_OBSERVATIONS.name, **of_model)) == 2
+    (active,) = host.measured(semconv.PREDICTION_ACTIVE.name, **of_model)
+    assert active.value == 0
+    assert len([span for span in host.spans() if span.name == f"predict {model_name}"]) == 2
+
+
+def mark_of(secret: str, at: float) -> str:
+    text = str(int(at))
+    return f"{text}.{hmac.digest(secret.encode(), text.encode(), 'sha256').hex()}"
+
+
+@pytest.mark.usefixtures("key")
+@pytest.mark.parametrize(
+    ("mark", "counted"),
+    [
+        (lambda: mark_of("a secret of at least 32 characters", time.time()), 0),
+        (lambda: mark_of("a secret of at least 32 characters", time.time() - 290), 0),
+        (lambda: mark_of("a secret of at least 32 characters", time.time() - 310), 1),
+        (lambda: mark_of("a secret of at least 32 characters", time.time() + 310), 1),
+        (lambda: mark_of("another secret of 32 characters ...", time.time()), 1),
+        (lambda: "", 1),
+        (lambda: "1", 1),
+        (lambda: f"{int(time.time())}.", 1),
+        (lambda: f"{int(time.time())}.\u00e4", 1),
+        (lambda: "\u0661.a", 1),
+        (lambda: "9" * 5000 + ".a", 1),
+        (lambda: "9" * 60 + ".a", 1),
+        (lambda: f"{int(time.time())}.\udc80", 1),
+    ],
+    ids=range(13),
+)
+def test_a_mark_is_believed_with_the_secret_and_for_five_minutes_only(
+    host: Host, model_name: str, mark: Callable[[], str], counted: int
+) -> None:
+    """Whoever calls from outside cannot keep what he does out of the telemetry."""
+    model = windvane.Model(model_name, version="1", features=["x"])
+    token = context.attach(baggage.set_baggage(semconv.PROBE_MARK, mark()))
+    try:
+        with model.prediction([{"x": 1.0}]) as prediction:
+            prediction.output = [1.0]
+    finally:
+        context.detach(token)
+    points = host.measured(semconv.PREDICTION_ROWS.name, **{semconv.MODEL_NAME.name: model_name})
+    assert sum(point.value for point in points) == counted
+
+
+def test_without_a_secret_no_mark_is_made_nor_believed(host: Host, model_name: str) -> None:
+    """A probe's calls are traffic as any other."""
+    model = windvane.Model(model_name, version="1", features=["x"])
+    predict = model.predict(lambda rows: [row["x"] for row in rows])
+    seen: list[object] = []
+
+    def check() -> bool:
+        seen.append(baggage.get_baggage(semconv.PROBE_MARK))
+        return predict([{"x": 1.0}]) == [1.0]
+
+    assert windvane.Probe("unmarked", model=model_name, check=check).run().result == "passed"
+    assert seen == [None]
+    (rows,) = host.measured(semconv.PREDICTION_ROWS.name, **{semconv.MODEL_NAME.name: model_name})
+    assert rows.value == 1
+
+
+def test_a_secret_that_is_too_short_is_refused(monkeypatch: pytest.MonkeyPatch, model_name: str) -> None:
+    """By the service and by the probes, without being shown."""
+    monkeypatch.setenv("WINDVANE_PROBE_KEY", "s3cret")
+    with pytest.raises(windvane.DeclarationError, match="has 6 characters; it needs 32") as refused:
+        windvane.Model(model_name, version="1")
+    assert "s3cret" not in str(refused.value)
+    with pytest.raises(windvane.DeclarationError, match="WINDVANE_PROBE_KEY"):
+        windvane.Probe("case", model=model_name, check=lambda: True)
 
 
 PROCESS = """

@@ -79,6 +79,7 @@ def test_a_model_that_answers_nonsense_pages_its_owner_while_its_traffic_looks_h
                 "OTEL_EXPORTER_OTLP_ENDPOINT": stack.otlp_http,
                 "OTEL_METRIC_EXPORT_INTERVAL": "1000",
                 "OTEL_BSP_SCHEDULE_DELAY": "500",
+                "WINDVANE_PROBE_KEY": "what service and probes share: a secret",
             }
             service = [sys.executable, Path(__file__).with_name("probed.py"), str(port)]
             children.append(subprocess.Popen(service, env=environment))
@@ -88,6 +89,9 @@ def test_a_model_that_answers_nonsense_pages_its_owner_while_its_traffic_looks_h
 
             wait_for(lambda: runs("passed") >= 10, 60, "ten runs that pass")
             assert runs("failed") == runs("error") == 0
+            for _ in range(5):
+                httpx.post(f"{url}/predict", json=[{"distance": 100}, {"distance": 200}]).raise_for_status()
+            wait_for(lambda: stack.query("sum(ml_prediction_rows_total) > 0"), 30, "traffic")
             assert hooks.alerts == []
 
             httpx.post(f"{url}/break").raise_for_status()
@@ -104,6 +108,10 @@ def test_a_model_that_answers_nonsense_pages_its_owner_while_its_traffic_looks_h
             assert {alert["labels"]["alertname"] for _, alert in hooks.alerts} == {"MLProbeFailing"}
             probes = {span.trace_id for span in traces.spans() if span.name == "probe long flight"}
             assert probes & {span.trace_id for span in traces.spans() if span.name == "predict flight-delay"}
+
+            # What probes ask is no traffic.
+            assert [value for _, value in stack.query("sum(ml_prediction_rows_total)")] == [10]
+            assert [value for _, value in stack.query("sum(ml_prediction_duration_seconds_count)")] == [5]
 
             children[0].kill()
             wait_for(lambda: runs("error") >= 20, 60, "runs without an answer")
