@@ -75,7 +75,15 @@ def test_the_wheel_with_all_extras_holds_what_the_commands_read(wheel: Path, tmp
     (site / "extras.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     install = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--no-deps"]
     subprocess.run([*install, "--no-compile", "--target", site, "--upgrade", wheel], check=True, timeout=120)
-    for arguments in (["demo"], ["stack"], ["baseline", "build"], ["baseline", "show"], ["rules"], ["dashboards"]):
+    for arguments in (
+        ["demo"],
+        ["stack"],
+        ["baseline", "build"],
+        ["baseline", "show"],
+        ["rules"],
+        ["dashboards"],
+        ["probe", "run"],
+    ):
         done = subprocess.run(
             [python, "-m", "windvane", *arguments, "--help"],
             cwd=tmp_path,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from receivers import OtlpReceiver
 
@@ -170,6 +170,8 @@ def test_conditions(tmp_path: Path, service: Service, condition: dict[str, Any],
         (b'[{"store": 0.1}]', 200, "/0/score is not there; it must be between 0.5 and 1"),
         (b"[]", 200, "/0/score is not there"),
         (b"<html>", 200, "the answer is no JSON"),
+        (b"[" * 100_000, 200, "the answer is no JSON"),
+        (b"\xff", 200, "the answer is no JSON"),
         (b'[{"score": 0.9}]', 500, "the status is 500, not 200"),
         (b'[{"score": 0.9}]', 302, "the status is 302, not 200"),
         (b'["' + b"x" * 2**20 + b'"]', 200, "longer than 1,048,576 bytes"),
@@ -275,6 +277,21 @@ def test_an_address_that_cannot_be_used_is_refused_without_being_shown(tmp_path:
     assert done.exit_code == 2
     assert "--url" in done.output
     assert "s3cret" not in done.output
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    answer=st.binary()
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["score", "0", "x"]), inner),
+    ).map(lambda value: json.dumps(value).encode())
+)
+def test_whatever_is_answered_passes_or_fails(tmp_path: Path, service: Service, answer: bytes) -> None:
+    """No answer is taken for none."""
+    service.answer = answer
+    (run,) = once(tmp_path, service, case())
+    assert run["result"] in {"passed", "failed"}
 
 
 @given(st.recursive(st.none() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))

@@ -95,8 +95,8 @@ class Case:
             raise AssertionError(msg)
         try:
             answer = json.loads(text)
-        except ValueError:
-            msg = "the answer is no JSON"
+        except (ValueError, RecursionError):
+            msg = "the answer is no JSON that can be read"
             raise AssertionError(msg) from None
         for pointer, words, holds in self.expected:
             where = pointer or "the answer"
