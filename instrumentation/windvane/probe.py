@@ -41,7 +41,6 @@ LONGEST_TIMEOUT: Final = 60.0
 """Seconds that a run may take."""
 
 _LONGEST_REASON: Final = 300
-_STOP_SECONDS: Final = 5.0
 
 _logger = logging.getLogger("windvane")
 _tracer: Final = trace.get_tracer(semconv.SCOPE_NAME, __version__, schema_url=semconv.SCHEMA_URL)
@@ -166,10 +165,8 @@ class Probe:
         self._schedule.start()
 
     def stop(self) -> None:
-        """End the schedule; waits five seconds at most for the run under way."""
+        """End the schedule, without waiting for the run under way."""
         self._stop.set()
-        if self._schedule is not None:
-            self._schedule.join(_STOP_SECONDS)
 
     def _ask(self) -> tuple[str, str, trace.SpanContext | None]:
         context.attach(marked() or context.get_current())  # of this thread, which ends with the run

@@ -174,6 +174,7 @@ def test_a_schedule_runs_until_it_is_stopped(caplog: pytest.LogCaptureFixture) -
             time.sleep(0.01)
         scheduled.stop()
         logged.stop()
+    time.sleep(0.2)
     number = len(told)
     time.sleep(0.2)
     assert len(told) == number

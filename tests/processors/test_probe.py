@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -266,6 +267,34 @@ def test_a_file_that_is_no_text_of_a_kind_is_refused(tmp_path: Path, text: bytes
         load_cases(path)
     with pytest.raises(DeclarationError, match="cannot be read: No such file"):
         load_cases(tmp_path / "nowhere.yaml")
+
+
+def test_a_case_that_may_take_longer_than_the_interval_is_refused(tmp_path: Path) -> None:
+    """By its name, before anything is asked."""
+    file = write(tmp_path, document(case(timeout=9)))
+    done = CliRunner().invoke(command, ["run", file, "--url", "http://127.0.0.1:1", "--interval", "5"])
+    assert done.exit_code == 2
+    assert "'late' may take 9 s, which is more than --interval 5" in done.output
+
+
+def test_what_an_endpoint_says_cannot_write_to_the_terminal(tmp_path: Path) -> None:
+    """Not even one that does not speak HTTP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def speak() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"\x1b[2Jnonsense\r\n\r\n")
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        done = CliRunner().invoke(command, ["run", write(tmp_path, document()), "--url", url, "--once"])
+        thread.join()
+    assert done.exit_code == 1
+    assert " error " in done.output
+    assert "\x1b" not in done.output
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import click
 
 import windvane
 from windvane._table import aligned, printable
-from windvane.errors import WindvaneError
+from windvane.errors import DeclarationError, WindvaneError
 from windvane.probe import LONGEST_INTERVAL, Probe, ProbeRun
 from windvane_processors.probe.cases import check_url, load_cases
 
@@ -56,6 +56,13 @@ def run(*, file: Path, url: str, interval: float, once: bool, as_json: bool) -> 
     """
     try:
         endpoint, cases = check_url(url), load_cases(file)
+        slow = [case for case in cases.cases if case.timeout > interval]
+        if slow and not once:
+            msg = (
+                f"{file}: {slow[0].name!r} may take {slow[0].timeout:g} s, which is more than --interval {interval:g}; "
+                "give it a shorter timeout"
+            )
+            raise DeclarationError(msg)
         if not once:
             os.environ.setdefault("OTEL_SERVICE_NAME", "windvane-probe")
             windvane.configure()
@@ -70,7 +77,8 @@ def run(*, file: Path, url: str, interval: float, once: bool, as_json: bool) -> 
             for case in cases.cases
         ]
         if not once:
-            sys.exit(_run_until_stopped(probes, interval, _print_json if as_json else _Changes().tell))
+            _run_until_stopped(probes, interval, _print_json if as_json else _Changes().tell)
+            sys.exit(0)
     except WindvaneError as error:
         click.echo(f"windvane: {error}", err=True)
         sys.exit(_UNUSABLE)
@@ -80,12 +88,12 @@ def run(*, file: Path, url: str, interval: float, once: bool, as_json: bool) -> 
             _print_json(each)
     else:
         rows = [("case", "result", "reason", "seconds")]
-        rows += [(printable(r.name), r.result, r.reason, f"{r.seconds:.3f}") for r in runs]
+        rows += [(printable(r.name), r.result, _plain(r.reason), f"{r.seconds:.3f}") for r in runs]
         click.echo(aligned(rows, left=3))
     sys.exit(0 if all(each.result == "passed" for each in runs) else _NOT_PASSED)
 
 
-def _run_until_stopped(probes: list[Probe], interval: float, tell: Callable[[ProbeRun], None]) -> int:
+def _run_until_stopped(probes: list[Probe], interval: float, tell: Callable[[ProbeRun], None]) -> None:
     stopped = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopped.set())
@@ -96,7 +104,11 @@ def _run_until_stopped(probes: list[Probe], interval: float, tell: Callable[[Pro
     for probe in probes:
         probe.stop()
     windvane.flush()
-    return 0
+
+
+def _plain(text: str) -> str:
+    """Write on one line what may come from the endpoint."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _print_json(each: ProbeRun) -> None:
@@ -114,5 +126,5 @@ class _Changes:
         with self._lock:
             passed = each.result == "passed"
             if not passed or each.name in self._broken:
-                click.echo(f"{printable(each.name)}: {each.result}{f': {each.reason}' if each.reason else ''}")
+                click.echo(f"{printable(each.name)}: {each.result}{f': {_plain(each.reason)}' if each.reason else ''}")
             (self._broken.discard if passed else self._broken.add)(each.name)
