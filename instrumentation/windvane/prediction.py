@@ -126,8 +126,7 @@ class Prediction:
         except Exception:  # noqa: BLE001 - a span processor of the host's may raise
             self.counters.faults += 1
         try:
-            if not is_probe():  # its own runs are counted where it runs; here it is no traffic
-                self._queue()
+            self._queue()
         except Exception:  # noqa: BLE001 - as above
             self.counters.faults += 1
 
@@ -172,7 +171,11 @@ class Prediction:
         if self.counters.takes_output and self.error_type is None and output is not _UNSET:
             rows = None if self.snapshot is None else self.snapshot[2]
             self.captured_output = self._take_output(output, rows)
-        _runtime.worker.submit(self)
+        self._submit()
+
+    def _submit(self) -> None:
+        if not is_probe():  # its own runs are counted where it runs; here it is no traffic
+            _runtime.worker.submit(self)
 
     def _take_output(self, output: object, rows: int | None) -> Column | None:
         try:
@@ -228,7 +231,7 @@ class StreamPrediction(Prediction):
     def _queue(self) -> None:
         # What was given out before the stream broke off was an answer all the same.
         self.captured_output = self._outputs or None
-        _runtime.worker.submit(self)
+        self._submit()
 
 
 class _Step:
