@@ -39,6 +39,15 @@ lint: setup ## Check style and types
 bench: setup ## Measure, against a named rival in the same run
 	$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
+# Grafana's published types, which tests hold the dashboards against.
+.PHONY: types
+types: tests/dashboards/schema/node_modules/.complete
+test: types
+
+tests/dashboards/schema/node_modules/.complete: tests/dashboards/schema/package-lock.json | .venv/.complete
+	cd tests/dashboards/schema && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-progress --loglevel=error
+	@touch $@
+
 generate: setup ## Write anew what is generated and committed: rules, dashboards, conventions
 	$(BIN)/python -m windvane_dashboards.generate
 
@@ -49,3 +58,4 @@ lock: setup ## Resolve the dependencies anew into requirements.lock
 clean: ## Remove what the other targets made, except the cache of built binaries
 	rm -rf .venv build dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf tests/dashboards/schema/node_modules

@@ -117,7 +117,7 @@ class Server:
                 with contextlib.suppress(OSError, http.client.HTTPException):
                     told = self._read(error)
                 if error.code not in accept:
-                    raise CommandError(self._why(error.code, told, error.headers.get("location"))) from None
+                    raise CommandError(self.refusal(error.code, told, error.headers.get("location"))) from None
                 return error.code, told
         except (OSError, http.client.HTTPException) as error:
             msg = f"{self} does not answer: {_no_answer(error, seconds)}"
@@ -140,15 +140,8 @@ class Server:
         """Name and address, as messages call it."""
         return f"{self.name} at {self.url}"
 
-    @staticmethod
-    def _read(answer: Any) -> bytes:  # noqa: ANN401 - an answer or an error of urllib
-        read: bytes = answer.read(_MOST_BYTES + 1)
-        if len(read) > _MOST_BYTES:
-            msg = f"the answer is longer than {_MOST_BYTES >> 20} MiB; ask for less"
-            raise CommandError(msg)
-        return read
-
-    def _why(self, status: int, body: bytes, location: str | None) -> str:
+    def refusal(self, status: int, body: bytes, location: str | None = None) -> str:
+        """Return what an answer of 300 and above means, with what the server says of it, on one line."""
         if status in {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}:
             return f"{self} refuses the request ({status}): {self._refused}"
         if status == http.HTTPStatus.NOT_FOUND:
@@ -161,6 +154,14 @@ class Server:
         if secret := self._headers.get("authorization", "").partition(" ")[2]:
             told = told.replace(secret, "***")
         return f"{self} {whose} ({status}){': ' if told else ''}{told}"
+
+    @staticmethod
+    def _read(answer: Any) -> bytes:  # noqa: ANN401 - an answer or an error of urllib
+        read: bytes = answer.read(_MOST_BYTES + 1)
+        if len(read) > _MOST_BYTES:
+            msg = f"the answer is longer than {_MOST_BYTES >> 20} MiB; ask for less"
+            raise CommandError(msg)
+        return read
 
 
 def _no_answer(error: Exception, seconds: float) -> str:

@@ -9,9 +9,10 @@ from windvane._version import __version__
 from windvane.baseline import Baseline
 from windvane.configuration import configure
 from windvane.declaration import Objectives, Owner
-from windvane.errors import BaselineError, DeclarationError, StackError, WindvaneError
+from windvane.errors import BaselineError, DeclarationError, StackError, TokenError, WindvaneError
 from windvane.events import PredictionEvents, ProfileEvents
 from windvane.model import Model
+from windvane.outcomes import Outcomes
 from windvane.prediction import Prediction
 from windvane.probe import Probe, ProbeRun
 
@@ -21,6 +22,7 @@ __all__ = [
     "DeclarationError",
     "Model",
     "Objectives",
+    "Outcomes",
     "Owner",
     "Prediction",
     "PredictionEvents",
@@ -28,6 +30,7 @@ __all__ = [
     "ProbeRun",
     "ProfileEvents",
     "StackError",
+    "TokenError",
     "WindvaneError",
     "__version__",
     "configure",

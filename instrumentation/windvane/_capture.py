@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from windvane.baseline import Feature
+    from windvane.outcomes import Outcomes
 
 __all__ = ["Capture", "Column", "Snapshot", "UnsupportedError", "bytes_of"]
 
@@ -85,6 +86,7 @@ class Capture:
         event_times: columns that hold the time of a feature's event; data need not have them.
         known: further names that rows may have; None where no name is unexpected.
         vectors: features whose values are vectors, which a caller may change later.
+        outcomes: what the model predicts, where that is declared.
 
     Attributes:
         event_times: as above.
@@ -103,6 +105,7 @@ class Capture:
         "_output",
         "_own",
         "_positions",
+        "_ranked",
         "_rest",
         "_taken",
         "_width",
@@ -121,6 +124,7 @@ class Capture:
         event_times: Sequence[str] = (),
         known: Iterable[str] | None = None,
         vectors: Iterable[str] = (),
+        outcomes: Outcomes | None = None,
     ) -> None:
         """Prepare the look-ups."""
         self._features = tuple(features)
@@ -139,6 +143,9 @@ class Capture:
         self._in_order = self._positions == list(range(self._width))
         self._output = output.name if output else None
         self._classes = _numbered_classes(output)
+        if self._classes is None and outcomes is not None and outcomes.kind == "multiclass":
+            self._classes = 0  # as many as there are
+        self._ranked = outcomes.k if outcomes is not None else None
         self.row_values = len(self._taken) + 1
         self.row_bytes = self.unmeasured_rows = 0
 
@@ -213,7 +220,11 @@ class Capture:
 
         Probabilities are told by what they are: floats of at least 0, two or more for each row of the call,
         that add up to 1. Of two, the second counts: the positive class, in scikit-learn's order. Where the
-        categories of the baseline's output are 0, 1, 2 ..., the number of the most probable one counts.
+        categories of the baseline's output are 0, 1, 2 ..., or the model declares classes as its outcomes, the number
+        of the most probable one counts.
+
+        Where the model declares rankings, it is a list of items for each row, best first, of which the first are kept;
+        for one row also a list of items alone.
 
         Args:
             result: what the call returned.
@@ -225,6 +236,8 @@ class Capture:
         Raises:
             UnsupportedError: the result is something else.
         """
+        if self._ranked is not None:
+            return _rankings(result, rows, self._ranked)
         if _is_scalar(result):
             return (result,)
         if not _is_sequence(result):
@@ -434,6 +447,33 @@ class Capture:
         most_probable: NDArray[Any] = probabilities.argmax(axis=1).astype(np.float64)
         most_probable[np.isnan(probabilities).any(axis=1)] = np.nan
         return most_probable
+
+
+def _rankings(result: Any, rows: int | None, k: int) -> list[tuple[object, ...]]:  # noqa: ANN401 - any object
+    """Return the first k items for each row."""
+    if _is_scalar(result):
+        listed: list[Any] = [result]
+    elif isinstance(result, np.ndarray):
+        listed = [*_plain_array(result)] if result.ndim <= _TABLE_DIMENSIONS else []
+    elif _column_names(result) is not None or _is_series(result):
+        listed = [*_to_numpy(result)]
+    elif _is_sequence(result):
+        listed = [*result]
+    else:
+        raise UnsupportedError
+    if rows in {1, None} and all(map(_is_scalar, listed)):
+        listed = [listed]
+    return [_ranking(ranked, k) for ranked in listed]
+
+
+def _ranking(ranked: Any, k: int) -> tuple[object, ...]:  # noqa: ANN401 - any object
+    if _is_scalar(ranked):
+        return (ranked,)
+    if isinstance(ranked, np.ndarray) and ranked.ndim == 1:
+        return tuple(_listed(ranked[:k]))
+    if _is_sequence(ranked):
+        return tuple(ranked[:k])
+    raise UnsupportedError
 
 
 def _values_of(names: tuple[str, ...]) -> Callable[[dict[str, object]], tuple[object, ...]]:

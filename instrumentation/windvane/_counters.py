@@ -15,9 +15,11 @@ from windvane import semconv
 from windvane._ages import AGE_VIOLATIONS, Ages
 from windvane._durations import MAX_ERROR_TYPES, Durations, HistogramValue
 from windvane._events import Emitter
+from windvane._issuer import Issuer, Segments
 from windvane._profiler import Profiler
 from windvane._universal import UniversalBins
 from windvane.bins import no_violations, numbers_of
+from windvane.tokens import TokenKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from windvane.baseline import Baseline, Feature, Role
     from windvane.declaration import Objectives, Owner
     from windvane.events import PredictionEvents, ProfileEvents
+    from windvane.outcomes import Outcomes
 
 __all__ = ["Declaration", "ModelCounters", "Point", "Stream", "Totals"]
 
@@ -57,6 +60,7 @@ class Declaration(NamedTuple):
     events: PredictionEvents | None
     exception_messages: bool
     profiles: ProfileEvents | None
+    outcomes: Outcomes | None = None
 
 
 class Totals(NamedTuple):
@@ -113,13 +117,13 @@ class ModelCounters:
         """Start from zero.
 
         Raises:
-            DeclarationError: an event cannot be made as declared, profiles lack their extra, or the series limit
-                cannot be read.
+            DeclarationError: an event cannot be made as declared, profiles lack their extra, the keys of tokens are not
+                set, or the series limit cannot be read.
         """
         from windvane.budget import budget  # noqa: PLC0415 - `import windvane` is to stay light
 
         self.declaration = declaration
-        name, version, variant, baseline, _, _, features, event_times, events, _, profiles = declaration
+        name, version, variant, baseline, _, _, features, event_times, events, _, profiles, outcomes = declaration
         self.model = {semconv.MODEL_NAME.name: name, semconv.MODEL_VERSION.name: version}
         self.labels = {**self.model, **({semconv.MODEL_VARIANT.name: variant} if variant else {})}
         self.span_name = f"predict {name}"
@@ -127,7 +131,9 @@ class ModelCounters:
         self.active: deque[None] = deque()
         inputs = baseline.inputs if baseline else [_Declared(feature, "input") for feature in features]
         self._inputs = [_FeatureCounter(feature) for feature in inputs]
-        declared_output = _Declared(semconv.UNIVERSAL_OUTPUT, "output") if features else None
+        declared_output = None
+        if features and not (outcomes and outcomes.kind == "ranking"):  # a list of items has no bin
+            declared_output = _Declared(semconv.UNIVERSAL_OUTPUT, "output")
         output = baseline.output if baseline else declared_output
         self._output = _FeatureCounter(output) if output else None
         derived = baseline.derived if baseline else None
@@ -140,13 +146,14 @@ class ModelCounters:
         if profiles is not None:
             names = [counter.feature.name for counter in self._inputs]
             self.profiler = Profiler(profiles, self.model, names, output.name if output else None)
+        self.issuer = None if outcomes is None else _issuer(declaration, outcomes)
         self._components = baseline.principal_components if baseline else None
         self._component_inputs = frozenset(self._components.inputs if self._components else ())
         aged: defaultdict[str, list[str]] = defaultdict(list)
         for feature, column in event_times.items():
             aged[column].append(feature)
         self._ages = [Ages(column, names) for column, names in aged.items()]
-        self.budget = budget(baseline, features=features, event_times=event_times)
+        self.budget = budget(baseline, features=features, event_times=event_times, outcomes=outcomes)
         left_out = frozenset(self.budget.left_out)
         self._exported = [counter for counter in self._features() if counter.feature.name not in left_out]
         self._referenced = [c.feature for c in self._exported if not isinstance(c.feature, _Declared)]
@@ -185,8 +192,12 @@ class ModelCounters:
 
     @property
     def takes_output(self) -> bool:
-        """Whether the output is counted: the baseline has one, or there is no baseline and features are declared."""
-        return self._output is not None
+        """Whether the output is looked at.
+
+        It is counted where the baseline has one, or there is no baseline and features are declared; and where outcomes
+        are declared, tokens carry it.
+        """
+        return self._output is not None or self.issuer is not None
 
     def observe_calls(
         self, error_type: str | None, seconds: Sequence[float], spans: Sequence[SpanContext | None]
@@ -419,6 +430,15 @@ class ModelCounters:
         }
         if any(about.values()):
             yield semconv.FEATURE_INFO, [({**named, **{k: v for k, v in about.items() if v}}, 1)]
+
+
+def _issuer(declaration: Declaration, outcomes: Outcomes) -> Issuer:
+    name, version, variant, baseline, *_ = declaration
+    segments = None
+    if baseline is not None and outcomes.segment is not None:
+        position = [feature.name for feature in baseline.inputs].index(outcomes.segment)
+        segments = Segments(position, baseline.inputs[position].bins)
+    return Issuer(outcomes, TokenKeys.from_environment(), (name, version, variant), segments)
 
 
 def _positions(kinds: tuple[str, ...]) -> list[int]:

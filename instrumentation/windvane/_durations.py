@@ -37,13 +37,16 @@ class Exemplar(NamedTuple):
 
 
 class HistogramValue(NamedTuple):
-    """The histogram at one moment; bucket i holds `bounds[i-1] < x <= bounds[i]`, the last all above."""
+    """The histogram at one moment; bucket i holds `bounds[i-1] < x <= bounds[i]`, the last all above.
+
+    The extremes are None where they are not known.
+    """
 
     bounds: tuple[float, ...]
     bucket_counts: list[int]
     sum: float
-    minimum: float
-    maximum: float
+    minimum: float | None
+    maximum: float | None
     exemplars: list[Exemplar]
 
 

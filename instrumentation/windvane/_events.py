@@ -12,6 +12,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import contextmanager
 from datetime import date, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal
@@ -20,7 +21,14 @@ from uuid import UUID
 
 import numpy as np
 from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, detach, set_value
-from opentelemetry.trace import NonRecordingSpan, Span, StatusCode, set_span_in_context
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    StatusCode,
+    TraceFlags,
+    set_span_in_context,
+)
 
 from windvane import semconv
 from windvane._export import protocol_of
@@ -41,8 +49,18 @@ if TYPE_CHECKING:
     from windvane._counters import ModelCounters
     from windvane.events import PredictionEvents
     from windvane.prediction import Prediction
+    from windvane.tokens import Token
 
-__all__ = ["Emitter", "any_value", "emit", "exception_message", "logger_provider", "make_logger_provider"]
+__all__ = [
+    "Emitter",
+    "any_value",
+    "emit",
+    "exception_message",
+    "logger_provider",
+    "make_logger_provider",
+    "report_record",
+    "sending",
+]
 
 AnyValue: TypeAlias = "str | bool | int | float | bytes | list[AnyValue] | dict[str, AnyValue] | None"
 """What an attribute or body may hold, in OTLP's terms."""
@@ -109,25 +127,64 @@ def emit(counters: ModelCounters, calls: Iterable[Prediction], rest: Callable[[]
     sampled = [call for call in calls if emitter.samples(call)]
     if not sampled:
         return 0
-    # Keeps the host's instrumentation from tracing what an exporter does that sends at once.
-    token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003 - OpenTelemetry's signature
     failed = 0
     try:
-        logger = _get_logger()
-        if not logger.enabled(event_name=semconv.PREDICTION_EVENT.name):
-            return 0
-        for call in sampled:
-            try:
-                for record in emitter.records(call):
-                    rest()
-                    logger.emit(**record)
-            except Exception:  # noqa: BLE001 - one call must not take the others with it
-                failed += 1
+        with sending(semconv.PREDICTION_EVENT) as logger:
+            if logger is None:
+                return 0
+            for call in sampled:
+                try:
+                    for record in emitter.records(call):
+                        rest()
+                        logger.emit(**record)
+                except Exception:  # noqa: BLE001 - one call must not take the others with it
+                    failed += 1
     except Exception:  # noqa: BLE001 - also where there is no logs API any more
         return len(sampled)
+    return failed
+
+
+@contextmanager
+def sending(event: semconv.Event) -> Iterator[Logger | None]:
+    """Give a logger of the host's provider; None where nobody wants the event."""
+    # Keeps the host's instrumentation from tracing what an exporter does that sends at once.
+    token = attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003 - OpenTelemetry's signature
+    try:
+        logger = _get_logger()
+        yield logger if logger.enabled(event_name=event.name) else None
     finally:
         detach(token)
-    return failed
+
+
+def report_record(event: semconv.Event, token: Token, value: str) -> dict[str, Any]:
+    """Make the log record of an outcome or of feedback, in the trace of its prediction.
+
+    Args:
+        event: `ml.outcome` or `ml.feedback`.
+        token: the prediction's.
+        value: the outcome's result, or the kind of feedback.
+    """
+    from opentelemetry._logs import SeverityNumber  # noqa: PLC0415 - a private name may go away
+
+    attributes = {
+        semconv.EVENT_NAME.name: event.name,
+        semconv.MODEL_NAME.name: token.model,
+        semconv.MODEL_VERSION.name: token.version,
+        semconv.PREDICTION_ID.name: token.prediction_id,
+        event.attributes[-1].name: value,
+    }
+    if token.variant is not None:
+        attributes[semconv.MODEL_VARIANT.name] = token.variant
+    span = SpanContext(token.trace_id, token.span_id, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
+    return {
+        "timestamp": time.time_ns(),
+        "severity_number": SeverityNumber.INFO,
+        "severity_text": "INFO",
+        "attributes": attributes,
+        "event_name": event.name,
+        "body": None,
+        "context": set_span_in_context(NonRecordingSpan(span)),
+    }
 
 
 def _get_logger() -> Logger:

@@ -319,8 +319,8 @@ def _histogram_point(
         sum=value.sum,
         bucket_counts=value.bucket_counts,
         explicit_bounds=value.bounds,
-        min=value.minimum,
-        max=value.maximum,
+        min=value.minimum,  # type: ignore[arg-type] # OTLP has no extremes where they are not known
+        max=value.maximum,  # type: ignore[arg-type]
         exemplars=[
             Exemplar({}, exemplar.seconds, exemplar.time_ns, exemplar.span.span_id, exemplar.span.trace_id)
             for exemplar in value.exemplars

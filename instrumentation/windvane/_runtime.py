@@ -15,6 +15,7 @@ from opentelemetry import metrics, trace
 
 from windvane import _events, semconv
 from windvane._export import Exporter
+from windvane._ledger import Ledger
 from windvane._probe_counts import ProbeCounts
 from windvane._profile_sender import ProfileSender
 from windvane._worker import Worker, lost
@@ -35,6 +36,7 @@ __all__ = [
     "exporter",
     "flush",
     "flush_on_sigterm",
+    "ledger",
     "models",
     "profile_sender",
     "register",
@@ -59,6 +61,8 @@ def _streams() -> Iterator[tuple[int, Stream]]:
             yield counters.start_time_ns, stream
     for stream in _probes.streams():
         yield _probes.start_time_ns, stream
+    for stream in ledger.streams():
+        yield ledger.start_time_ns, stream
     yield _start_time_ns, (semconv.QUEUE_SIZE, [({}, worker.queued_rows)])
     yield _start_time_ns, (semconv.WORKER_LAG, [({}, worker.lag)])
     yield _start_time_ns, (semconv.EXPORTS, _by_error(exporter.exports))
@@ -87,8 +91,10 @@ def _send_profiles(rest: Callable[[], None] = lambda: None, *, close: bool = Fal
 
 
 worker: Final = Worker(_send_profiles)
+ledger: Final = Ledger()
 exporter: Final = Exporter(
-    _streams, lambda: not _probes.shown or any(not counters.shown for counters in list(_models.values()))
+    _streams,
+    lambda: not (ledger.shown and _probes.shown) or any(not counters.shown for counters in list(_models.values())),
 )
 profile_sender: Final = ProfileSender(exporter.resource)
 
@@ -116,6 +122,8 @@ def register(counters: ModelCounters) -> ModelCounters:
         _models[name, version] = counters
     if first:
         _shut_down_with_multiprocessing()
+    if counters.issuer is not None:
+        ledger.open()
     exporter.start()
     return counters
 
@@ -233,6 +241,7 @@ def _after_fork_in_child() -> None:
     _lock = threading.Lock()
     _start_time_ns = time.time_ns()
     worker.reset()
+    ledger.reset()
     exporter.reset_after_fork()
     profile_sender.reset()
     _probes.reset()

@@ -161,6 +161,17 @@ class NumericBins:
         """
         return self.count_numbers(*numbers_of(values))
 
+    def positions(self, numbers: NDArray[np.float64]) -> NDArray[np.intp]:
+        """Return the position in `labels` of the bin of each number; NaN is missing.
+
+        Args:
+            numbers: shape (n,).
+        """
+        positions = np.searchsorted(self._edges, numbers, side="left")
+        positions[np.isnan(numbers)] = len(self.edges) + 1
+        positions[np.isinf(numbers)] = len(self.edges) + 2
+        return positions
+
     def count_numbers(self, numbers: NDArray[np.float64], wrong_type: int) -> tuple[Counts, Counts]:
         """Count a column of numbers.
 

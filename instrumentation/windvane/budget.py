@@ -16,13 +16,16 @@ from windvane import semconv
 from windvane._ages import AGE_BOUNDS, AGE_VIOLATIONS
 from windvane._durations import MAX_ERROR_TYPES
 from windvane._universal import UniversalBins
+from windvane.bins import CategoryBins
 from windvane.declaration import DURATION_BOUNDS
 from windvane.errors import DeclarationError
+from windvane.outcomes import LAG_BOUNDS, MAX_CLASSES, MAX_FEEDBACK_KINDS, SCORE_BINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from windvane.baseline import Baseline, Role
+    from windvane.outcomes import Outcomes
 
 __all__ = ["DEFAULT_SERIES_LIMIT", "SERIES_LIMIT", "Budget", "FeatureSeries", "budget"]
 
@@ -88,8 +91,8 @@ class Budget(NamedTuple):
     Attributes:
         limit: series that are allowed in one process.
         replicas: processes that serve the model: pods times workers of each.
-        model: series of the model itself in one process, with every objective declared, and of the ages of its
-            features.
+        model: series of the model itself in one process, with every objective declared, of the ages of its features
+            and, where outcomes are declared, of outcomes and feedback of one version and variant at most.
         errors: series that may come on top in one process: a histogram of durations for each type of error that
             calls end with. They take no part in the limit.
         features: every feature of the baseline, or declared without one, those first that are kept first.
@@ -146,6 +149,7 @@ def budget(
     *,
     features: Sequence[str] = (),
     event_times: Mapping[str, str] | None = None,
+    outcomes: Outcomes | None = None,
     limit: int | None = None,
     replicas: int = 1,
 ) -> Budget:
@@ -159,6 +163,7 @@ def budget(
         baseline: the model's baseline, None for a model without one.
         features: inputs of a model without a baseline, which are counted into universal bins; its output is too.
         event_times: features whose age is measured, with the column of the time of their event.
+        outcomes: what the model predicts, where outcomes are declared.
         limit: series allowed in one process; by default `WINDVANE_SERIES_LIMIT`, else 10,000.
         replicas: processes that serve the model (pods times workers of each), for the total.
 
@@ -172,11 +177,12 @@ def budget(
         >>> [feature.name for feature in model.features], model.total == 8 * model.per_process
         (['output', 'distance', 'wind'], True)
     """
-    model = _MODEL + _further_series(baseline, event_times or {})
+    model = _MODEL + _further_series(baseline, event_times or {}) + _outcome_series(baseline, outcomes)
     allowed = _limit_from_environment(model) if limit is None else _checked(limit, "limit", model)
     remaining = allowed - model
     counted = []
-    for feature in _by_precedence(baseline) if baseline else _universal(features):
+    with_output = outcomes is None or outcomes.kind != "ranking"
+    for feature in _by_precedence(baseline) if baseline else _universal(features, with_output=with_output):
         remaining -= feature.series  # stays below zero once it is, since every feature has series
         counted.append(feature._replace(kept=remaining >= 0))
     return Budget(
@@ -207,9 +213,31 @@ def _by_precedence(baseline: Baseline) -> Iterator[FeatureSeries]:
         yield FeatureSeries(feature.name, feature.role, bins, kinds, reference, kept=True)
 
 
-def _universal(features: Sequence[str]) -> Iterator[FeatureSeries]:
+def _outcome_series(baseline: Baseline | None, outcomes: Outcomes | None) -> int:
+    """Count the series that outcomes and feedback may come to."""
+    if outcomes is None:
+        return 0
+    segments = [len(f.bins.labels) for f in (baseline.inputs if baseline else ()) if f.name == outcomes.segment]
+    of_kind = {
+        "binary": 2 * 2 + SCORE_BINS * 3 + len((semconv.OUTCOME_SQUARED_ERROR, semconv.OUTCOME_LOG_LOSS)),
+        "multiclass": _classes(baseline) * _classes(baseline),
+        "regression": len(semconv.OUTCOME_DIRECTION.values) + len((semconv.OUTCOME_SQUARED_ERROR,)),
+        "ranking": (outcomes.k or 0) + 1,
+    }
+    lag = len(LAG_BOUNDS) + 1 + 2
+    results = 2  # unjudged, or right and wrong
+    return results * sum(segments or [1]) + of_kind[outcomes.kind] + lag + MAX_FEEDBACK_KINDS + 1
+
+
+def _classes(baseline: Baseline | None) -> int:
+    """Return how many classes are counted, all others as one of them."""
+    bins = baseline.output.bins if baseline and baseline.output else None
+    return min(len(bins.vocabulary) if isinstance(bins, CategoryBins) else MAX_CLASSES, MAX_CLASSES) + 1
+
+
+def _universal(features: Sequence[str], *, with_output: bool) -> Iterator[FeatureSeries]:
     bins = len(UniversalBins.labels)
-    if features:
+    if features and with_output:
         yield FeatureSeries(semconv.UNIVERSAL_OUTPUT, "output", bins, 0, 0, kept=True)
     for name in features:
         yield FeatureSeries(name, "input", bins, 0, 0, kept=True)

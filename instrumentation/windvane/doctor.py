@@ -34,7 +34,9 @@ from windvane._endpoint import (
 )
 from windvane._export import protocol_of
 from windvane.declaration import DURATION_BOUNDS, did_you_mean
+from windvane.errors import DeclarationError
 from windvane.model import Model
+from windvane.tokens import MIN_KEY_LENGTH, TOKEN_KEYS, UNSIGNED, TokenKeys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -379,6 +381,30 @@ def _settings() -> Iterator[Check]:
     yield _temporality()
     yield _interval()
     yield _exemplars()
+    if _value(TOKEN_KEYS):
+        yield _token_keys()
+
+
+def _token_keys() -> Check:
+    number = len([secret for secret in os.environ[TOKEN_KEYS].split(",") if secret.strip()])
+    try:
+        keys = TokenKeys.from_environment()
+    except DeclarationError:
+        return Check(
+            "token keys",
+            "problem",
+            f"{TOKEN_KEYS} has a secret of fewer than {MIN_KEY_LENGTH} characters",
+            "make each with `openssl rand -hex 32`",
+        )
+    if not keys.signed:
+        return Check(
+            "token keys",
+            "warning",
+            f"{TOKEN_KEYS}={UNSIGNED}: whoever can report outcomes can make predictions up",
+            "set it to a secret such as `openssl rand -hex 32` gives, the same wherever outcomes are reported",
+        )
+    accepted = f", {number - 1} more accepted" if number > 1 else ""
+    return Check("token keys", "ok", f"tokens are signed{accepted}")
 
 
 def _value(name: str, default: str = "") -> str:
@@ -706,11 +732,18 @@ def _import(import_target: str) -> Iterator[Check]:
     for one in counters:
         yield from _model(one)
     yield from _providers()
-    if any(one.declaration.events is not None for one in counters):
-        yield _logger_provider()
+    declared = [
+        *(["prediction events"] if any(one.declaration.events is not None for one in counters) else []),
+        *(["outcomes"] if any(one.issuer is not None for one in counters) else []),
+    ]
+    if declared:
+        yield _logger_provider(" and ".join(declared))
 
 
 def _import_failure(module_name: str, error: BaseException) -> Check:
+    if isinstance(error, DeclarationError) and str(error).startswith(TOKEN_KEYS):
+        found = f"{module_name} declares outcomes, whose tokens have no key: {TOKEN_KEYS} is not set, or too short"
+        return Check("import", "problem", found, "set it to what `openssl rand -hex 32` gives")
     # Only the type and the place: a message may hold a secret of the service's.
     frames = [error.__traceback__] if error.__traceback__ else []
     while frames and frames[-1].tb_next is not None:
@@ -780,6 +813,9 @@ def _model(counters: ModelCounters) -> Iterator[Check]:
             "pass objectives=windvane.Objectives(availability=0.999, latency=(0.25, 0.99))",
         )
     )
+    if counters.issuer is not None:
+        signed = "signed" if counters.issuer.keys.signed else "unsigned"
+        yield Check(f"{label} outcomes", "ok", f"{counters.issuer.declared.kind}, {signed} tokens")
 
 
 def _series(counters: ModelCounters) -> int:
@@ -828,13 +864,13 @@ def _providers() -> Iterator[Check]:
             )
 
 
-def _logger_provider() -> Check:
+def _logger_provider(declared: str) -> Check:
     if _events.host_has_logger_provider():
         return Check("logger provider", "ok", _type_name(_events.logger_provider()))
     return Check(
         "logger provider",
         "warning",
-        "prediction events are declared, and the import set no global logger provider: none leaves",
+        f"{declared} are declared, and the import set no global logger provider: no event of them leaves",
         "call windvane.configure() at start, or have the service set up OpenTelemetry's logs",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
-from windvane import _runtime, semconv
+from windvane import _reports, _runtime, semconv
 from windvane._capture import Capture
 from windvane._counters import Declaration, ModelCounters
 from windvane._probe_mark import load_key
@@ -14,12 +14,14 @@ from windvane.baseline import Baseline, check_model_name, check_model_version
 from windvane.declaration import Objectives, Owner, check_text, did_you_mean
 from windvane.errors import DeclarationError
 from windvane.events import PredictionEvents, ProfileEvents
-from windvane.prediction import Prediction
+from windvane.outcomes import Outcomes, check_fit
+from windvane.prediction import NO_OUTCOMES, Prediction
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
 
+    from windvane._issuer import Issuer
     from windvane.snapshot import DriftSnapshot
 
 __all__ = ["Model"]
@@ -54,10 +56,12 @@ class Model:
         exception_messages: whether messages and stack traces of exceptions leave, on spans and in events. They may
             hold values; by default only the type leaves.
         profiles: how profiles of inputs and output are made, which carry values; by default none leave.
+        outcomes: what the model predicts, so that what comes true can be reported by token. The environment's
+            `WINDVANE_TOKEN_KEYS` holds the secret that signs tokens.
 
     Raises:
-        DeclarationError: a field, or the environment's `WINDVANE_SERIES_LIMIT` or `WINDVANE_PROBE_KEY`, cannot be
-            used; the message names it and the mend.
+        DeclarationError: a field, or the environment's `WINDVANE_SERIES_LIMIT`, `WINDVANE_TOKEN_KEYS` or
+            `WINDVANE_PROBE_KEY`, cannot be used; the message names it and the mend.
         BaselineError: the baseline cannot be read.
 
     Example:
@@ -86,6 +90,7 @@ class Model:
         events: PredictionEvents | None = None,
         exception_messages: bool = False,
         profiles: ProfileEvents | None = None,
+        outcomes: Outcomes | None = None,
     ) -> None:
         """Check the declaration and begin to export it."""
         check_model_name(name)
@@ -95,10 +100,13 @@ class Model:
         _check_type("objectives", objectives, Objectives)
         _check_type("events", events, PredictionEvents)
         _check_type("profiles", profiles, ProfileEvents)
+        _check_type("outcomes", outcomes, Outcomes)
         _check_type("exception_messages", exception_messages, bool)
         if variant is not None:
             check_text("Model.variant", variant)
         loaded = _load_baseline(name, baseline)
+        if outcomes is not None:
+            check_fit(outcomes, loaded, variant)
         inputs = [feature.name for feature in loaded.inputs] if loaded else []
         columns = inputs if features is None else _check_features(features, inputs, loaded)
         event_times = _check_event_times(event_time, [*inputs, *columns])
@@ -109,6 +117,7 @@ class Model:
             event_times=list(dict.fromkeys(event_times.values())),
             known=_known_names(loaded, columns) if loaded else None,
             vectors=[feature.name for feature in loaded.inputs if feature.type == "embedding"] if loaded else [],
+            outcomes=outcomes,
         )
         counters = ModelCounters(
             Declaration(
@@ -123,6 +132,7 @@ class Model:
                 events,
                 exception_messages,
                 profiles,
+                outcomes,
             )
         )
         self._counters = _runtime.register(counters)
@@ -169,6 +179,76 @@ class Model:
             A context manager; set its `output` to what the model answered.
         """
         return Prediction(self._counters, self._capture, _ROWS, (rows,), {})
+
+    def tokens(self) -> list[str | None]:
+        """Return the tokens of the last call of `predict` that ended in this thread or task, one for each row.
+
+        Ask right after the call, in the function that made it: a call in another thread or task has its tokens there,
+        and a generator has them when it has ended. `prediction.tokens` of the context manager is free of that.
+
+        Returns:
+            None where an output cannot be a prediction; none at all after an exception, or without a call.
+
+        Raises:
+            DeclarationError: the model declares no outcomes.
+
+        Example:
+            >>> import os, windvane
+            >>> os.environ.setdefault("WINDVANE_TOKEN_KEYS", "an example of a secret of 32 characters")[:10]
+            'an example'
+            >>> churn = windvane.Model("churn", version="1", outcomes=windvane.Outcomes("binary"))
+            >>> predict = churn.predict(lambda rows: [0.9 for row in rows])
+            >>> answers = predict([{"age": 40}, {"age": 50}])
+            >>> tokens = churn.tokens()  # keep them beside what was done about the answers
+            >>> churn.outcome(tokens, [True, False])  # months later, in any process
+            2
+        """
+        last = self._issuer.last
+        return [] if last is None else last.texts()
+
+    def outcome(self, token: object, actual: object) -> int:
+        """Report what came true, of one prediction or of many; in a process that lives long enough to export it.
+
+        Nothing that is wrong with the data raises: it is counted by its reason in `windvane.outcomes.refused`, and the
+        first of each reason is logged. Reported twice, an outcome counts twice; the service of `windvane process` with
+        a store knows the second.
+
+        Args:
+            token: a token; or many, as a list, an array, or a column of pandas, polars or Arrow.
+            actual: what came true; for many tokens as many, in the same order. Binary: a boolean, 0 or 1, or one of
+                these as a text. Multiclass: a class. Regression: a number. Ranking: the relevant item, or a list of
+                several. A missing value is refused.
+
+        Returns:
+            How many were counted: under the version and variant that predicted, of this model.
+
+        Raises:
+            DeclarationError: the model declares no outcomes.
+        """
+        return _reports.outcomes(self._counters, self._issuer.keys, token, actual)
+
+    def feedback(self, token: object, kind: object) -> int:
+        """Report feedback on predictions, such as `accepted` or `overridden`; as `outcome` in everything else.
+
+        Args:
+            token: as of `outcome`.
+            kind: a text of at most 64 characters, of at most 30 different ones for a version (others count as
+                `_OTHER`); for many tokens one for all, or as many. It leaves the process, so it must be no person's
+                words.
+
+        Returns:
+            How many were counted.
+
+        Raises:
+            DeclarationError: the model declares no outcomes.
+        """
+        return _reports.feedback(self._counters, self._issuer.keys, token, kind)
+
+    @property
+    def _issuer(self) -> Issuer:
+        if self._counters.issuer is None:
+            raise DeclarationError(NO_OUTCOMES)
+        return self._counters.issuer
 
     def snapshot(self) -> DriftSnapshot:
         """Compare what this process has seen so far with the baseline; a notebook shows it as a table.

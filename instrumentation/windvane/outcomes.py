@@ -15,6 +15,7 @@ every statistic of quality follows from sums over processes.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, TypeGuard
@@ -22,12 +23,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, Ty
 import numpy as np
 
 from windvane import semconv
-from windvane.bins import _as_list, _is_null, _number, _plain, category_of
-from windvane.declaration import check_one_of, check_text
+from windvane.bins import CategoryBins, NumericBins, _as_list, _is_null, _number, _plain, category_of
+from windvane.declaration import check_one_of, check_text, did_you_mean
 from windvane.errors import DeclarationError, TokenError
 from windvane.tokens import (
     MAX_CLASS_BYTES,
     MAX_RANKED,
+    MAX_VARIANT_BYTES,
     PredictedClass,
     PredictedNumber,
     PredictedRanking,
@@ -41,28 +43,36 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from windvane.baseline import Baseline, Feature
     from windvane.tokens import Predicted, Token
 
 __all__ = [
+    "KINDS",
     "LAG_BOUNDS",
     "MAX_AHEAD",
     "MAX_CLASSES",
+    "MAX_FEEDBACK_KINDS",
     "MAX_TOKEN_AGE",
     "SCORE_BINS",
     "Caps",
+    "Key",
     "Kind",
     "Outcomes",
     "Series",
+    "check_fit",
     "class_of",
+    "feedback_key",
     "increments",
+    "judge",
     "log_loss",
     "predictions_of",
     "score_bin",
+    "series_of",
 ]
 
 Kind: TypeAlias = Literal["binary", "multiclass", "regression", "ranking"]
 
-_KINDS: Final = ("binary", "multiclass", "regression", "ranking")
+KINDS: Final[tuple[Kind, ...]] = ("binary", "multiclass", "regression", "ranking")
 
 SCORE_BINS: Final = 20
 """Bins of scores, of equal width."""
@@ -70,7 +80,13 @@ SCORE_BINS: Final = 20
 MAX_CLASSES: Final = 30
 """Classes of one deployment that are counted by name; further ones count as `_OTHER`."""
 
-_MAX_SEGMENTS: Final = 100
+MAX_FEEDBACK_KINDS: Final = 30
+"""Kinds of feedback on one deployment that are counted by name; further ones count as `_OTHER`."""
+
+_MAX_FEEDBACK_KIND: Final = 64
+_MAX_SEGMENTS: Final = 110
+"""More than any feature has bins."""
+_MAX_DEPLOYMENTS: Final = 1000
 
 _DAY: Final = 86_400.0
 
@@ -97,9 +113,11 @@ class Outcomes:
     Args:
         kind: `binary` for the score of a positive class (of two probabilities the second), `multiclass` for classes (of
             probabilities the most probable), `regression` for numbers, `ranking` for lists of items.
-        threshold: score from which a binary prediction is positive.
-        tolerance: by how much a number may miss and still be right, in the target's unit.
-        k: how many items of a ranking are looked at, at most 20.
+        threshold: score from which a binary prediction is positive; 0.5 by default. In single precision, as scores
+            are: a score of 0.7 reaches a threshold of 0.7 in a service of either precision.
+        tolerance: by how much a number may miss and still be right, in the target's unit. Rounded up to single
+            precision.
+        k: how many items of a ranking are looked at, at most 20; 10 by default.
         segment: a feature of the baseline by whose bins the share of right predictions is told apart.
         key: name of the column that holds the caller's own key of a prediction, for those who cannot keep tokens.
             Only a keyed digest of it leaves the process.
@@ -122,7 +140,7 @@ class Outcomes:
 
     def __post_init__(self) -> None:
         """Check the fields, and set those of the kind that are left to it."""
-        check_one_of("Outcomes.kind", self.kind, _KINDS)
+        check_one_of("Outcomes.kind", self.kind, KINDS)
         for field, kind, check in _OF_A_KIND:
             value = getattr(self, field)
             if self.kind == kind:
@@ -137,10 +155,10 @@ class Outcomes:
 
 def _checked_threshold(threshold: object) -> float:
     number = 0.5 if threshold is None else threshold
-    if not _is_real(number) or not 0 < number < 1:
+    if not _is_real(number) or not 0 < single_precision(number) < 1:
         msg = f"Outcomes.threshold: {threshold!r} must lie between 0 and 1"
         raise DeclarationError(msg)
-    return float(number)
+    return single_precision(number)
 
 
 def _checked_tolerance(tolerance: object) -> float | None:
@@ -149,7 +167,9 @@ def _checked_tolerance(tolerance: object) -> float | None:
     if not _is_real(tolerance) or not 0 <= single_precision(tolerance) < math.inf:
         msg = f"Outcomes.tolerance: {tolerance!r} must be a number of at least 0, in the target's unit"
         raise DeclarationError(msg)
-    return single_precision(tolerance)
+    rounded = np.float32(single_precision(tolerance))
+    # Up, so that a number that misses by just the tolerance is right.
+    return float(rounded) if float(rounded) >= tolerance else float(np.nextafter(rounded, np.float32(math.inf)))
 
 
 def _checked_k(k: object) -> int:
@@ -168,6 +188,45 @@ _OF_A_KIND: Final[tuple[tuple[str, Kind, Callable[[object], object]], ...]] = (
 """Fields that belong to one kind, and what checks them or sets what they are by default."""
 
 
+def check_fit(declared: Outcomes, baseline: Baseline | None, variant: str | None) -> None:
+    """Check that outcomes fit the rest of a model's declaration.
+
+    Raises:
+        DeclarationError: they do not.
+    """
+    if variant is not None and (not variant.isprintable() or len(variant.encode("utf-8")) > MAX_VARIANT_BYTES):
+        msg = (
+            f"Model.variant: {variant!r:.200} does not fit into a token; take at most {MAX_VARIANT_BYTES} bytes of "
+            "printable characters"
+        )
+        raise DeclarationError(msg)
+    inputs = [feature.name for feature in baseline.inputs] if baseline else []
+    if declared.segment is not None and declared.segment not in inputs:
+        why = did_you_mean(declared.segment, inputs) if baseline else "; segments are its bins, so build a baseline"
+        msg = f"Outcomes.segment: the baseline has no input {declared.segment!r}{why}"
+        raise DeclarationError(msg)
+    output = baseline.output if baseline else None
+    if output is not None and not _FITTING[declared.kind](output):
+        msg = f"Outcomes.kind: {declared.kind!r} does not fit the baseline's output {output.name!r}, {_ADVICE}"
+        raise DeclarationError(msg)
+
+
+def _is_score(output: Feature) -> bool:
+    return isinstance(output.bins, NumericBins) and output.bins.minimum >= 0 and output.bins.maximum <= 1
+
+
+_FITTING: Final[dict[str, Callable[[Feature], bool]]] = {
+    "binary": _is_score,
+    "multiclass": lambda output: isinstance(output.bins, CategoryBins) or output.type in {"integer", "boolean"},
+    "regression": lambda output: isinstance(output.bins, NumericBins),
+    "ranking": lambda _output: False,
+}
+_ADVICE: Final = (
+    "which is not what such a model answers: binary goes with scores from 0 to 1, multiclass with classes, regression "
+    "with numbers, ranking with a baseline that has no output"
+)
+
+
 class Series(NamedTuple):
     """One number that is counted.
 
@@ -183,7 +242,10 @@ class Series(NamedTuple):
 
 
 class Caps:
-    """Holds the number of classes and segments of each deployment: what comes on top counts as `_OTHER`."""
+    """Holds the numbers of deployments, and of the classes, segments and kinds of feedback of each.
+
+    What comes on top counts as `_OTHER`; a deployment that comes on top is refused.
+    """
 
     __slots__ = ("_names",)
 
@@ -194,11 +256,25 @@ class Caps:
     def learn(self, series: Series) -> None:
         """Take over the names of a series that is counted already."""
         deployment = series.values[:3]
+        self.admit(deployment)
         if series.metric == semconv.OUTCOME_CLASSIFIED.name:
             for label in series.values[3:]:
                 self.label(deployment, str(label))
         elif series.metric == semconv.OUTCOME_COUNT.name and series.values[4] is not None:
             self.segment(deployment, series.values[4])
+        elif series.metric == semconv.FEEDBACK_RECEIVED.name:
+            self.feedback(deployment, str(series.values[3]))
+
+    def admit(self, deployment: tuple[str | None, ...]) -> None:
+        """Take in a deployment: model, version and variant.
+
+        Raises:
+            TokenError: there are too many; whoever can sign tokens has made names up.
+        """
+        name = "\n".join(part or "" for part in deployment)
+        if self._capped(("deployment",), name, _MAX_DEPLOYMENTS) != name:
+            msg = f"outcomes of {_MAX_DEPLOYMENTS:,} versions and variants are counted here already"
+            raise TokenError(msg, "model")
 
     def label(self, deployment: tuple[str | None, ...], label: str) -> str:
         """Return a class's name, or that of all others."""
@@ -207,6 +283,10 @@ class Caps:
     def segment(self, deployment: tuple[str | None, ...], segment: str) -> str:
         """Return a segment's name, or that of all others."""
         return self._capped((*deployment, "segment"), segment, _MAX_SEGMENTS)
+
+    def feedback(self, deployment: tuple[str | None, ...], kind: str) -> str:
+        """Return a kind of feedback, or that of all others."""
+        return self._capped((*deployment, "feedback"), kind, MAX_FEEDBACK_KINDS)
 
     def _capped(self, key: tuple[object, ...], name: str, most: int) -> str:
         names = self._names.setdefault(key, set())
@@ -239,7 +319,8 @@ def _score(declared: Outcomes, value: object) -> PredictedScore | None:
     number = _real(value)
     if number is None or not 0 <= number <= 1 or declared.threshold is None:
         return None
-    return PredictedScore(single_precision(number), number >= declared.threshold)
+    score = single_precision(number)
+    return PredictedScore(score, score >= declared.threshold)
 
 
 def _class(_declared: Outcomes, value: object) -> PredictedClass | None:
@@ -253,8 +334,12 @@ def _regression(declared: Outcomes, value: object) -> PredictedNumber | None:
 
 
 def _ranking(declared: Outcomes, value: object) -> PredictedRanking | None:
-    items = _items(value)
-    return PredictedRanking(tuple(items[: declared.k])) if items else None
+    names = _item_names(value)
+    while names and names[-1] is None:  # fewer than there is room for
+        names.pop()
+    if not names or None in names:
+        return None
+    return PredictedRanking(tuple(item_digest(name) for name in names[: declared.k] if name is not None))
 
 
 _PREDICTIONS: Final[dict[str, Callable[[Outcomes, object], Predicted | None]]] = {
@@ -266,13 +351,22 @@ _PREDICTIONS: Final[dict[str, Callable[[Outcomes, object], Predicted | None]]] =
 
 
 def class_of(value: object) -> str | None:
-    """Return the name of a class; None where a value names none. Names that a token cannot carry are `_OTHER`."""
-    label = category_of(value)
+    """Return the name of a class; None where a value names none.
+
+    Integers and booleans count as their text: 1 and "1" are one class, and so are True and "True". Names that a token
+    cannot carry (longer than 32 bytes, or with a line break) are `_OTHER`, and so is an empty one, which would be no
+    label at all.
+    """
+    label = value if type(value) is str else category_of(value)
     if label is None:
         return None
-    if len(label) > MAX_CLASS_BYTES or "\n" in label or len(label.encode("utf-8", "replace")) > MAX_CLASS_BYTES:
+    # `isascii` costs nothing, and in ASCII each character is a byte.
+    if not label or len(label) > MAX_CLASS_BYTES or "\n" in label:
         return semconv.OTHER_CLASS
-    return label.encode("utf-8", "replace").decode()
+    if label.isascii():
+        return label
+    encoded = label.encode("utf-8", "replace")
+    return semconv.OTHER_CLASS if len(encoded) > MAX_CLASS_BYTES else encoded.decode()
 
 
 def score_bin(score: float) -> str:
@@ -291,6 +385,15 @@ def log_loss(score: float, *, positive: bool) -> float:
 
 # --- What came true. ---------------------------------------------------------------------------------------------
 
+Key: TypeAlias = tuple[Any, ...]
+"""Which series something adds to: `series_of` says which. Equal keys, equal series."""
+
+_Names: TypeAlias = tuple[str, str, str | None, str | None]
+"""Model, version, variant and segment."""
+
+_Judged: TypeAlias = tuple[Key, tuple[float, ...]]
+"""A key, and what is added to each of its series."""
+
 
 def increments(token: Token, actual: object, now: float, caps: Caps) -> Iterator[tuple[Series, float]]:
     """Compute what an outcome adds to which series.
@@ -302,118 +405,168 @@ def increments(token: Token, actual: object, now: float, caps: Caps) -> Iterator
         now: when it was reported, in seconds since 1970.
         caps: of whoever counts.
 
+    Returns:
+        Pairs of a series and what is added to it; the first is of `ml.outcome.count`.
+
     Raises:
-        TokenError: the actual cannot be (`actual`), or the prediction is too old (`expired`) or lies in the future
-            (`future`).
+        TokenError: the actual cannot be (`actual`), the prediction is too old (`expired`) or lies in the future
+            (`future`), or too many deployments are counted (`model`).
+    """
+    caps.admit(token[:3])
+    for key, amounts in judge(token, actual, now, caps):
+        yield from zip(series_of(key), amounts, strict=True)
+
+
+def judge(token: Token, actual: object, now: float, caps: Caps) -> tuple[_Judged, _Judged]:
+    """Judge a prediction: what `increments` are, for those who keep what `series_of` says.
+
+    Args:
+        token: as of `increments`, and so the others.
+        actual: what came true.
+        now: when it was reported.
+        caps: of whoever counts.
+
+    Returns:
+        The key and amounts of the outcome, and those of its lag.
+
+    Raises:
+        TokenError: as `increments`, but for `model`.
     """
     lag = now - token.time
     if lag > MAX_TOKEN_AGE:
         msg = f"the prediction is more than {MAX_TOKEN_AGE / _DAY:.0f} days old"
         raise TokenError(msg, "expired")
-    if lag < -MAX_AHEAD:
-        msg = "the prediction lies more than a day ahead of its outcome: a clock is wrong"
-        raise TokenError(msg, "future")
-    deployment = (token.model, token.version, token.variant)
-    segment = None if token.segment is None else caps.segment(deployment, token.segment)
-    lag = max(lag, 0.0)
-    found = list(_JUDGES[type(token.predicted)](token.predicted, actual, (*deployment, segment), caps))
-    found.append((Series(_LAG, deployment, _bucket(lag)), 1.0))
-    found.append((Series(_LAG, deployment), lag))
-    yield from found
+    if lag < 0:
+        if lag < -MAX_AHEAD:
+            msg = "the prediction lies more than a day ahead of its outcome: a clock is wrong"
+            raise TokenError(msg, "future")
+        lag = 0.0
+    names: _Names = token[:4]
+    deployment = names[:3]
+    if names[3] is not None:
+        names = (*deployment, caps.segment(deployment, names[3]))
+    judged = _JUDGES[type(token.predicted)](token.predicted, actual, names, caps)
+    return judged, ((_lag_series, deployment, bisect_left(LAG_BOUNDS, lag)), (1, lag))
 
 
-_COUNT: Final = semconv.OUTCOME_COUNT.name
-_CLASSIFIED: Final = semconv.OUTCOME_CLASSIFIED.name
-_SCORED: Final = semconv.OUTCOME_SCORED.name
-_SCORE: Final = semconv.OUTCOME_SCORE.name
-_LOG_LOSS: Final = semconv.OUTCOME_LOG_LOSS.name
-_ABSOLUTE: Final = semconv.OUTCOME_ABSOLUTE_ERROR.name
-_SQUARED: Final = semconv.OUTCOME_SQUARED_ERROR.name
-_RANKED: Final = semconv.OUTCOME_RANKED.name
-_LAG: Final = semconv.OUTCOME_LAG.name
+def feedback_key(token: Token, kind: object, caps: Caps) -> Key:
+    """Return the key of the one series that feedback adds 1 to.
+
+    Args:
+        token: the prediction's.
+        kind: a text; one of more than 64 characters counts as `_OTHER`.
+        caps: of whoever counts.
+
+    Raises:
+        TokenError: the kind is no text, or empty (`actual`).
+    """
+    if not isinstance(kind, str) or not kind.strip():
+        msg = "the kind of feedback must be a text"
+        raise TokenError(msg, "actual")
+    deployment = token[:3]
+    if len(kind) > _MAX_FEEDBACK_KIND:
+        return _feedback_series, deployment, semconv.OTHER_CLASS
+    return _feedback_series, deployment, caps.feedback(deployment, kind.encode("utf-8", "replace").decode())
+
+
+def series_of(key: Key) -> tuple[Series, ...]:
+    """Return the series that a key stands for; of an outcome the first is of `ml.outcome.count`."""
+    return _series_of(key)
+
+
+@lru_cache(maxsize=4096)
+def _series_of(key: Key) -> tuple[Series, ...]:
+    return tuple(key[0](*key[1:]))
+
 
 _RIGHT, _WRONG, _UNJUDGED = semconv.OUTCOME_RESULT.values
 _OVER, _UNDER = semconv.OUTCOME_DIRECTION.values
-
-_Names: TypeAlias = tuple[str, str, str | None, str | None]
-"""Model, version, variant and segment."""
+_LABELS: Final = (semconv.OUTCOME_NEGATIVE, semconv.OUTCOME_POSITIVE)
 
 
-def _bucket(lag: float) -> int:
-    return int(np.searchsorted(LAG_BOUNDS, lag, side="left")) if lag > LAG_BOUNDS[0] else 0
-
-
-@lru_cache(maxsize=4096)
-def _series(metric: str, names: _Names, *values: str) -> Series:
-    return Series(metric, (*names[:3], *values))
-
-
-@lru_cache(maxsize=4096)
 def _counted(names: _Names, result: str) -> Series:
-    return Series(_COUNT, (*names[:3], result, names[3]))
+    return Series(semconv.OUTCOME_COUNT.name, (*names[:3], result, names[3]))
 
 
-def _judge_class(
-    predicted: PredictedClass, actual: object, names: _Names, caps: Caps
-) -> Iterator[tuple[Series, float]]:
+def _judge_class(predicted: PredictedClass, actual: object, names: _Names, caps: Caps) -> _Judged:
     found = class_of(actual)
     if found is None:
         msg = "the actual names no class"
         raise TokenError(msg, "actual")
-    label = caps.label(names[:3], predicted.label)
-    # Two names that are both too many are not the same for that.
+    # Two names that are both too long are not the same for that.
     right = predicted.label == found != semconv.OTHER_CLASS
-    yield _counted(names, _RIGHT if right else _WRONG), 1.0
-    yield _series(_CLASSIFIED, names, label, caps.label(names[:3], found)), 1.0
+    deployment = names[:3]
+    label = caps.label(deployment, predicted.label)
+    return (_class_series, names, right, label, label if right else caps.label(deployment, found)), (1, 1)
 
 
-def _judge_score(
-    predicted: PredictedScore, actual: object, names: _Names, _caps: Caps
-) -> Iterator[tuple[Series, float]]:
-    positive = _came_true(actual)
+def _class_series(names: _Names, right: bool, predicted: str, actual: str) -> Iterator[Series]:  # noqa: FBT001 - of a key
+    yield _counted(names, _RIGHT if right else _WRONG)
+    yield Series(semconv.OUTCOME_CLASSIFIED.name, (*names[:3], predicted, actual))
+
+
+def _judge_score(predicted: PredictedScore, actual: object, names: _Names, _caps: Caps) -> _Judged:
     score = predicted.score
-    label = semconv.OUTCOME_POSITIVE if positive else semconv.OUTCOME_NEGATIVE
-    in_bin = score_bin(score)
-    yield _counted(names, _RIGHT if predicted.positive == positive else _WRONG), 1.0
-    predicted_label = semconv.OUTCOME_POSITIVE if predicted.positive else semconv.OUTCOME_NEGATIVE
-    yield _series(_CLASSIFIED, names, predicted_label, label), 1.0
-    yield _series(_SCORED, names, in_bin, label), 1.0
-    yield _series(_SCORE, names, in_bin), score
-    yield _series(_SQUARED, names), (score - positive) ** 2
-    yield _series(_LOG_LOSS, names), log_loss(score, positive=positive)
+    positive = _came_true(actual)
+    miss = score - positive
+    key = (_score_series, names, min(int(score * SCORE_BINS), SCORE_BINS - 1), predicted.positive, positive)
+    return key, (1, 1, 1, score, miss * miss, log_loss(score, positive=positive))
 
 
-def _judge_number(
-    predicted: PredictedNumber, actual: object, names: _Names, _caps: Caps
-) -> Iterator[tuple[Series, float]]:
+def _score_series(names: _Names, in_bin: int, predicted: bool, actual: bool) -> Iterator[Series]:  # noqa: FBT001 - of a key
+    deployment, label = names[:3], _BIN_LABELS[in_bin]
+    yield _counted(names, _RIGHT if predicted == actual else _WRONG)
+    yield Series(semconv.OUTCOME_CLASSIFIED.name, (*deployment, _LABELS[predicted], _LABELS[actual]))
+    yield Series(semconv.OUTCOME_SCORED.name, (*deployment, label, _LABELS[actual]))
+    yield Series(semconv.OUTCOME_SCORE.name, (*deployment, label))
+    yield Series(semconv.OUTCOME_SQUARED_ERROR.name, deployment)
+    yield Series(semconv.OUTCOME_LOG_LOSS.name, deployment)
+
+
+def _judge_number(predicted: PredictedNumber, actual: object, names: _Names, _caps: Caps) -> _Judged:
     number = _real(actual)
     error = math.nan if number is None else predicted.number - number
-    if not math.isfinite(error * error):
-        msg = "the actual is no finite number"
+    squared = error * error
+    if not math.isfinite(squared):
+        msg = "the actual is no finite number, or beyond what can be squared"
         raise TokenError(msg, "actual")
     result = _UNJUDGED
     if predicted.tolerance is not None:
         result = _RIGHT if abs(error) <= predicted.tolerance else _WRONG
-    yield _counted(names, result), 1.0
-    yield _series(_ABSOLUTE, names, _OVER), max(error, 0.0)
-    yield _series(_ABSOLUTE, names, _UNDER), max(-error, 0.0)
-    yield _series(_SQUARED, names), error * error
+    return (_number_series, names, result), (1, max(error, 0.0), max(-error, 0.0), squared)
 
 
-def _judge_ranking(
-    predicted: PredictedRanking, actual: object, names: _Names, _caps: Caps
-) -> Iterator[tuple[Series, float]]:
-    relevant = _items(actual)
-    if not relevant:
+def _number_series(names: _Names, result: str) -> Iterator[Series]:
+    yield _counted(names, result)
+    yield Series(semconv.OUTCOME_ABSOLUTE_ERROR.name, (*names[:3], _OVER))
+    yield Series(semconv.OUTCOME_ABSOLUTE_ERROR.name, (*names[:3], _UNDER))
+    yield Series(semconv.OUTCOME_SQUARED_ERROR.name, names[:3])
+
+
+def _judge_ranking(predicted: PredictedRanking, actual: object, names: _Names, _caps: Caps) -> _Judged:
+    wanted = {item_digest(name) for name in _item_names(actual) if name is not None}
+    if not wanted:
         msg = "the actual names no item"
         raise TokenError(msg, "actual")
-    wanted = set(relevant)
-    rank = next((place for place, item in enumerate(predicted.items, 1) if item in wanted), None)
-    yield _counted(names, _WRONG if rank is None else _RIGHT), 1.0
-    yield _series(_RANKED, names, "none" if rank is None else str(rank)), 1.0
+    rank = next((place for place, item in enumerate(predicted.items, 1) if item in wanted), 0)
+    return (_ranking_series, names, rank), (1, 1)
 
 
-_JUDGES: Final[dict[type, Callable[..., Iterator[tuple[Series, float]]]]] = {
+def _ranking_series(names: _Names, rank: int) -> Iterator[Series]:
+    yield _counted(names, _RIGHT if rank else _WRONG)
+    yield Series(semconv.OUTCOME_RANKED.name, (*names[:3], str(rank) if rank else "none"))
+
+
+def _lag_series(deployment: tuple[str | None, ...], bucket: int) -> Iterator[Series]:
+    yield Series(semconv.OUTCOME_LAG.name, deployment, bucket)
+    yield Series(semconv.OUTCOME_LAG.name, deployment)
+
+
+def _feedback_series(deployment: tuple[str | None, ...], kind: str) -> Iterator[Series]:
+    yield Series(semconv.FEEDBACK_RECEIVED.name, (*deployment, kind))
+
+
+_JUDGES: Final[dict[type, Callable[[Any, object, _Names, Caps], _Judged]]] = {
     PredictedClass: _judge_class,
     PredictedScore: _judge_score,
     PredictedNumber: _judge_number,
@@ -424,6 +577,10 @@ _TRUTHS: Final = {"0": False, "1": True, "false": False, "true": True}
 
 
 def _came_true(actual: object) -> bool:
+    if type(actual) is bool:
+        return actual
+    if type(actual) is int and 0 <= actual <= 1:
+        return actual == 1
     found = _TRUTHS.get((category_of(actual) or "").lower())
     if found is None:
         msg = "the actual of a binary outcome must be true or false, or 1 or 0"
@@ -450,8 +607,7 @@ def _is_real(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _items(value: object) -> list[int]:
-    """Return what stands for the items of a list, or for one item; nothing where one names none."""
-    listed: list[object] = list(value) if isinstance(value, list | tuple | set | np.ndarray) else [value]
-    names = [category_of(item) for item in listed]
-    return [] if None in names else [item_digest(name) for name in names if name is not None]
+def _item_names(value: object) -> list[str | None]:
+    """Return the names of the items of a list, or of one item; None for what names none."""
+    listed: list[object] = list(value) if isinstance(value, list | tuple | set | frozenset | np.ndarray) else [value]
+    return [category_of(item) for item in listed]

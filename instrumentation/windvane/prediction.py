@@ -13,6 +13,7 @@ from windvane._capture import UnsupportedError
 from windvane._probe_mark import is_probe
 from windvane._version import __version__
 from windvane._worker import lost
+from windvane.errors import DeclarationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,11 +21,14 @@ if TYPE_CHECKING:
 
     from windvane._capture import Capture, Column, Snapshot
     from windvane._counters import ModelCounters
+    from windvane._issuer import CallTokens
 
-__all__ = ["Prediction", "RowsOf", "StreamPrediction"]
+__all__ = ["NO_OUTCOMES", "Prediction", "RowsOf", "StreamPrediction"]
 
 RowsOf: TypeAlias = "Callable[[tuple[Any, ...], Mapping[str, Any]], object]"
 """Takes the rows out of the arguments of a call."""
+
+NO_OUTCOMES: Final = "the model declares no outcomes; pass outcomes=windvane.Outcomes(...) to windvane.Model"
 
 _UNSET: Final = object()
 _CANCELLATIONS: Final = frozenset({"GeneratorExit", "CancelledError", "Cancelled"})
@@ -50,6 +54,7 @@ class Prediction:
     """
 
     __slots__ = (
+        "_call_tokens",
         "_context",
         "_span",
         "_start",
@@ -91,10 +96,24 @@ class Prediction:
         self._span: trace.Span | None = None
         self._context: Any = None
         self._token: Any = None
+        self._call_tokens: CallTokens | None = None
         try:
             self._take_snapshot(rows_of, args, kwargs)
         except Exception:  # noqa: BLE001 - telemetry is lost before the application is harmed
             counters.faults += 1
+
+    @property
+    def tokens(self) -> list[str | None]:
+        """The tokens of the call after the block, one for each row, to report outcomes by.
+
+        None where an output cannot be a prediction; no token at all before the end, and after an exception.
+
+        Raises:
+            DeclarationError: the model declares no outcomes.
+        """
+        if self.counters.issuer is None:
+            raise DeclarationError(NO_OUTCOMES)
+        return [] if self._call_tokens is None else self._call_tokens.texts()
 
     def __enter__(self) -> Self:
         """Start the span, under the caller's, and the clock."""
@@ -171,11 +190,19 @@ class Prediction:
         if self.counters.takes_output and self.error_type is None and output is not _UNSET:
             rows = None if self.snapshot is None else self.snapshot[2]
             self.captured_output = self._take_output(output, rows)
+        self._keep_tokens(self.captured_output)
         self._submit()
 
     def _submit(self) -> None:
         if not is_probe():  # its own runs are counted where it runs; here it is no traffic
             _runtime.worker.submit(self)
+
+    def _keep_tokens(self, outputs: Column | None) -> None:
+        if self.counters.issuer is not None:
+            try:
+                self._call_tokens = self.counters.issuer.issue(self, outputs)
+            except Exception:  # noqa: BLE001 - the rest of the call is to be counted all the same
+                self.counters.faults += 1
 
     def _take_output(self, output: object, rows: int | None) -> Column | None:
         try:
@@ -196,12 +223,13 @@ class StreamPrediction(Prediction):
         step: context manager around each piece of work of the stream; set `output` within it.
     """
 
-    __slots__ = ("_outputs", "step")
+    __slots__ = ("_outputs", "_predicted", "step")
 
     def __enter__(self) -> Self:
         """Start the span and the clock."""
         self.counters.active.append(None)
         self._outputs: list[object] = []
+        self._predicted: list[object] = []
         self.step = _Step(self)
         try:
             self._start_span()
@@ -221,6 +249,8 @@ class StreamPrediction(Prediction):
         if output is _UNSET or not self.counters.takes_output:
             return
         column = self._take_output(output, None)
+        if self.counters.issuer is not None and len(self._predicted) < _MAX_STREAM_OUTPUTS:
+            self._predicted.extend([None] if column is None else column)  # so that items and tokens stay in step
         if column is None:
             return
         if len(self._outputs) + len(column) > _MAX_STREAM_OUTPUTS:
@@ -231,6 +261,7 @@ class StreamPrediction(Prediction):
     def _queue(self) -> None:
         # What was given out before the stream broke off was an answer all the same.
         self.captured_output = self._outputs or None
+        self._keep_tokens(self._predicted)
         self._submit()
 
 

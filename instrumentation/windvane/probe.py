@@ -20,7 +20,7 @@ from opentelemetry.trace import StatusCode
 
 from windvane import _runtime, semconv
 from windvane._probe_counts import MAX_PROBES, ProbeKey
-from windvane._probe_mark import load_key, marked
+from windvane._probe_mark import PROBE_KEY, load_key, marked
 from windvane._version import __version__
 from windvane.baseline import check_model_name, check_model_version
 from windvane.declaration import check_text
@@ -29,7 +29,16 @@ from windvane.errors import DeclarationError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LONGEST_INTERVAL", "LONGEST_NAME", "LONGEST_TIMEOUT", "MAX_PROBES", "Probe", "ProbeRun", "check_seconds"]
+__all__ = [
+    "LONGEST_INTERVAL",
+    "LONGEST_NAME",
+    "LONGEST_TIMEOUT",
+    "MAX_PROBES",
+    "PROBE_KEY",
+    "Probe",
+    "ProbeRun",
+    "check_seconds",
+]
 
 LONGEST_INTERVAL: Final = 300.0
 """Seconds: the shipped rules look at the runs of ten minutes, and one run is no trend."""

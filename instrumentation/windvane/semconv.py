@@ -239,7 +239,7 @@ OUTCOME_REFUSAL: Final = Attribute(
     "windvane.outcome.refusal",
     "string",
     "Why an outcome or feedback was not counted: no token, a signature that no key makes, too old, predicted in the "
-    "future, of another model, an actual that cannot be, or one that came before under another value.",
+    "future, of another model, an actual or kind that cannot be, or an actual that came before under another value.",
     ("malformed", "signature", "expired", "future", "model", "actual", "corrected"),
 )
 FEEDBACK_KIND: Final = Attribute("ml.feedback.kind", "string", "Kind of feedback, such as accepted or overridden.")
@@ -612,6 +612,13 @@ OUTCOMES_REFUSED: Final = Metric(
     "{outcome}",
     "Outcomes and feedback that this process was given and did not count.",
     (OUTCOME_REFUSAL,),
+)
+OUTCOME_EVENTS_DROPPED: Final = Metric(
+    "windvane.outcome.events.dropped",
+    "counter",
+    "{event}",
+    "Events of outcomes and feedback on sampled traces that were not sent: too many a second, or a failure.",
+    (),
 )
 PROFILE_EXPORTS: Final = Metric(
     "windvane.profile.exports", "counter", "{export}", "Exports of chunks of profiles tried.", (ERROR_TYPE,)

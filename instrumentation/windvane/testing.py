@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext
 
+    from windvane.outcomes import Series
+
 __all__ = ["PredictionEvent", "PredictionSpan", "Signals", "capture"]
 
 _DRAIN_SECONDS: Final = 10.0
@@ -99,6 +101,7 @@ class _Recorded(NamedTuple):
     models: _Models
     spans: list[PredictionSpan]
     events: list[PredictionEvent]
+    reports: Counter[Series]
 
 
 class Signals:
@@ -135,6 +138,7 @@ class Signals:
                 {key: totals for key, totals in recorded.models.items() if selected(*key)},
                 [span for span in recorded.spans if selected_by(span.attributes)],
                 [event for event in recorded.events if selected_by(event.attributes)],
+                Counter({series: n for series, n in recorded.reports.items() if selected(*series.values[:2])}),
             )
 
         declared = self._read().models
@@ -175,6 +179,16 @@ class Signals:
         """Values under names that the model's baseline does not know."""
         return sum(totals.unexpected for totals in self._totals())
 
+    @property
+    def outcomes(self) -> Counter[str]:
+        """Outcomes that were counted in this process, by result: `right`, `wrong`, `unjudged`."""
+        return self._reported(semconv.OUTCOME_COUNT)
+
+    @property
+    def feedback(self) -> Counter[str]:
+        """Feedback that was counted in this process, by kind."""
+        return self._reported(semconv.FEEDBACK_RECEIVED)
+
     def ages(self, feature: str) -> Counter[float]:
         """Return how old the events behind a feature were, by the upper bound of the histogram's bucket in seconds.
 
@@ -207,6 +221,13 @@ class Signals:
             DeclarationError: no model has such a feature, or several that were called have.
         """
         return self._of_feature("violations", feature, lambda totals: totals.violations)
+
+    def _reported(self, metric: semconv.Metric) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for series, number in self._read().reports.items():
+            if series.metric == metric.name and number:
+                found[str(series.values[3])] += number
+        return found
 
     def _totals(self) -> list[Totals]:
         return list(self._read().models.values())
@@ -249,7 +270,7 @@ def capture() -> Iterator[Signals]:
         >>> signals.rows, signals.durations[None], signals.predictions[0].name
         (2, 1, 'predict captured-doubler')
     """
-    before = _drained_totals()
+    before, reported_before = _drained_totals(), _reports()
     sink = _Sink([], [])
     final: list[_Recorded] = []
 
@@ -258,7 +279,7 @@ def capture() -> Iterator[Signals]:
             return final[0]
         now = _drained_totals()
         models = {key: _since(before.get(key, _NOTHING), totals) for key, totals in now.items()}
-        return _Recorded(models, list(sink.spans), list(sink.events))
+        return _Recorded(models, list(sink.spans), list(sink.events), _reports() - reported_before)
 
     _recording.start(sink)
     try:
@@ -279,6 +300,12 @@ def _drained_totals() -> _Models:
         name, version = counters.declaration[:2]
         totals[name, version] = counters.totals()
     return totals
+
+
+def _reports() -> Counter[Series]:
+    """Return how many outcomes and how much feedback have been counted."""
+    counted = {semconv.OUTCOME_COUNT.name, semconv.FEEDBACK_RECEIVED.name}
+    return Counter({series: int(n) for series, n in _runtime.ledger.sums().items() if series.metric in counted})
 
 
 def _since(before: Totals, now: Totals) -> Totals:
@@ -314,16 +341,17 @@ class _RecordingLogger:
         self._logger = logger
         self._take = take
 
-    def enabled(self, **_record: object) -> bool:
-        return True
+    def enabled(self, **record: Any) -> bool:  # noqa: ANN401 - OpenTelemetry's
+        return record["event_name"] == semconv.PREDICTION_EVENT.name or bool(self._logger.enabled(**record))
 
     def emit(self, **record: Any) -> None:  # noqa: ANN401 - OpenTelemetry's
-        context = trace.get_current_span(record.get("context")).get_span_context()
-        self._take(
-            PredictionEvent(
-                record["attributes"], record["body"], record["severity_text"], context if context.is_valid else None
+        if record["event_name"] == semconv.PREDICTION_EVENT.name:
+            context = trace.get_current_span(record.get("context")).get_span_context()
+            self._take(
+                PredictionEvent(
+                    record["attributes"], record["body"], record["severity_text"], context if context.is_valid else None
+                )
             )
-        )
         if self._logger.enabled(event_name=record["event_name"]):
             self._logger.emit(**record)
 

@@ -21,6 +21,7 @@ import os
 import re
 import struct
 from functools import lru_cache
+from hmac import compare_digest
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from windvane.errors import DeclarationError, TokenError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_CLASS_BYTES",
     "MAX_RANKED",
+    "MAX_VARIANT_BYTES",
     "MIN_KEY_LENGTH",
     "TOKEN_KEYS",
     "UNSIGNED",
@@ -43,6 +45,7 @@ __all__ = [
     "TokenKeys",
     "item_digest",
     "single_precision",
+    "unverified",
 ]
 
 TOKEN_KEYS: Final = "WINDVANE_TOKEN_KEYS"  # noqa: S105 - the name of a variable
@@ -60,8 +63,14 @@ MAX_CLASS_BYTES: Final = 32
 MAX_RANKED: Final = 20
 """Items of a ranking that a token can carry."""
 
+MAX_VARIANT_BYTES: Final = 128
+"""Of a variant in UTF-8, where tokens carry it."""
+
+_MAX_FURTHER: Final = MAX_VARIANT_BYTES + 16
+"""Of variant and segment together: a segment is the label of a bin."""
+
 _MAX_LENGTH: Final = 1024
-"""Characters of the longest token that is read; none that is written is longer."""
+"""Characters of the longest token that is read; none that is written has more than 700."""
 
 _FORMAT: Final = 1
 _MAC_BYTES: Final = 8
@@ -69,6 +78,8 @@ _HEAD: Final = struct.Struct(">BIQQQ")
 _SINGLE: Final = struct.Struct(">f")
 _DOUBLE: Final = struct.Struct(">d")
 _NUMBER_BYTES: Final = 6
+_INFINITE: Final = 0x7FF << 36
+"""The bits of the exponent, among the first 48 of a double."""
 _DIGEST_BYTES: Final = 4
 _MAX_TIME: Final = 2**32
 _SEPARATOR: Final = b"\n"
@@ -77,10 +88,16 @@ _FORMAT_SHIFT, _KIND_SHIFT, _SAMPLED, _SIGNED, _SPARE = 6, 3, 4, 2, 1
 _CLASS, _NEGATIVE, _POSITIVE, _NUMBER, _TOLERATED, _RANKING = range(6)
 
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
-_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
-_URL_SAFE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_FROM_URL: Final = bytes.maketrans(b"-_+/=", b"+/\0\0\0")
+_PADDING: Final = (b"", b"=", b"==", b"=")
+_ENDS: Final[tuple[frozenset[int], ...]] = (
+    frozenset(range(256)),
+    frozenset(),
+    frozenset(b"AQgw"),
+    frozenset(b"AEIMQUYcgkosw048"),
+)
+"""Last characters by the length modulo 4: of the bits of the last one some may stand for nothing, and must be 0."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
-_MAX_LABEL: Final = 256
 
 
 class PredictedClass(NamedTuple):
@@ -211,6 +228,7 @@ class TokenKeys:
 
     def digest(self, text: str) -> bytes:
         """Return a keyed digest of a text, 16 bytes; without secrets a plain one."""
+        # The first byte has the spare bit of a token's, which is never set there: no digest is a token's signature.
         content = b"key\n" + text.encode("utf-8", "replace")
         return self._signers[0].mac(content)[:16] if self._signers else hashlib.sha256(content).digest()[:16]
 
@@ -249,31 +267,22 @@ class TokenKeys:
         Raises:
             TokenError: it is none (`malformed`), or no secret made its signature (`signature`).
         """
-        body = _decoded(text)
-        head, time, upper, lower, span_id = _HEAD.unpack_from(body)
-        if head >> _FORMAT_SHIFT != _FORMAT or head & _SPARE:
-            msg = "this token is of a later format; upgrade windvane to read it"
-            raise TokenError(msg, "malformed")
-        if bool(head & _SIGNED) != bool(self._signers):
-            msg = (
-                f"the token has no signature, and {TOKEN_KEYS} asks for one"
-                if self._signers
-                else f"the token has a signature, and {TOKEN_KEYS} says {UNSIGNED}"
-            )
-            raise TokenError(msg, "signature")
-        if self._signers:
-            signature, body = body[-_MAC_BYTES:], body[:-_MAC_BYTES]
-            if not any(signer.made(signature, body) for signer in self._signers):
-                msg = f"no secret of {TOKEN_KEYS} made the token's signature: it was changed, or signed elsewhere"
-                raise TokenError(msg, "signature")
-        try:
-            row, at = _unpacked_row(body)
-            predicted, at = _UNPACK[head >> _KIND_SHIFT & 7](body, at)
-            names = _unpacked_names(body[at:])
-        except (IndexError, KeyError, ValueError, struct.error) as error:
-            msg = "this is no token: what it holds cannot be"
-            raise TokenError(msg, "malformed") from error
-        return Token(*names, time, upper << 64 | lower, span_id, row, bool(head & _SAMPLED), predicted)
+        body, signature = _parts(text)
+        if not self._trusts(body, signature):
+            raise TokenError(self._distrust(signed=bool(signature)), "signature")
+        return _token(body)
+
+    def _trusts(self, body: bytes, signature: bytes) -> bool:
+        if not signature or not self._signers:
+            return not signature and not self._signers
+        return any(compare_digest(signature, signer.mac(body)[:_MAC_BYTES]) for signer in self._signers)
+
+    def _distrust(self, *, signed: bool) -> str:
+        if not self._signers:
+            return f"the token has a signature, and {TOKEN_KEYS} says {UNSIGNED}"
+        if not signed:
+            return f"the token has no signature, and {TOKEN_KEYS} asks for one"
+        return f"no secret of {TOKEN_KEYS} made the token's signature: it was changed, or signed elsewhere"
 
 
 class _Signer:
@@ -293,10 +302,21 @@ class _Signer:
         outer.update(inner.digest())
         return outer.digest()
 
-    def made(self, signature: bytes, message: bytes) -> bool:
-        import hmac  # noqa: PLC0415 - `import windvane` is to stay light
 
-        return hmac.compare_digest(signature, self.mac(message)[:_MAC_BYTES])
+def unverified(text: str) -> tuple[Token, bool]:
+    """Read a token without looking at its signature, to show what it says: nobody has vouched for it.
+
+    Args:
+        text: as of `TokenKeys.read`.
+
+    Returns:
+        The token, and whether it has a signature.
+
+    Raises:
+        TokenError: it is none (`malformed`).
+    """
+    body, signature = _parts(text)
+    return _token(body), bool(signature)
 
 
 def item_digest(item: str) -> int:
@@ -328,7 +348,10 @@ def _pack_score(predicted: PredictedScore) -> tuple[int, bytes]:
 
 def _pack_number(predicted: PredictedNumber) -> tuple[int, bytes]:
     bits = int.from_bytes(_DOUBLE.pack(predicted.number), "big")
-    number = min(bits + 0x8000 >> 16, 2**48 - 1).to_bytes(_NUMBER_BYTES, "big")
+    rounded = bits + 0x8000 >> 16
+    if rounded & _INFINITE == _INFINITE:  # the largest numbers would be rounded beyond all
+        rounded = bits >> 16
+    number = rounded.to_bytes(_NUMBER_BYTES, "big")
     if predicted.tolerance is None:
         return _NUMBER, number
     return _TOLERATED, number + _SINGLE.pack(predicted.tolerance)
@@ -367,20 +390,45 @@ def _names(model: str, version: str, variant: str | None, segment: str | None) -
 
 
 def _decoded(text: object) -> bytes:
-    if not isinstance(text, str) or len(text) > _MAX_LENGTH or not _URL_SAFE.fullmatch(text):
-        msg = "this is no token: it must be a text of letters, digits, - and _"
+    if not isinstance(text, str) or not 0 < len(text) <= _MAX_LENGTH:
+        msg = f"this is no token: it must be a text of at most {_MAX_LENGTH} characters"
         raise TokenError(msg, "malformed")
-    encoded = text.encode().translate(_FROM_URL)
     try:
-        body = binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4))
-    except binascii.Error as error:
-        msg = "this is no token: it is cut short, or longer than it was"
+        encoded = text.encode("ascii").translate(_FROM_URL)
+        body = binascii.a2b_base64(encoded + _PADDING[len(encoded) % 4], strict_mode=True)
+    except ValueError as error:
+        msg = "this is no token: it is cut short, or has characters that none has"
         raise TokenError(msg, "malformed") from error
-    # The last character may have bits that stand for nothing: only one way of writing a token is accepted.
-    if len(body) <= _HEAD.size or binascii.b2a_base64(body, newline=False).rstrip(b"=") != encoded:
+    if len(body) <= _HEAD.size or ord(text[-1]) not in _ENDS[len(text) % 4]:
         msg = "this is no token: it is cut short, or was changed"
         raise TokenError(msg, "malformed")
     return body
+
+
+def _parts(text: object) -> tuple[bytes, bytes]:
+    """Return what is signed, and the signature; no byte where there is none."""
+    body = _decoded(text)
+    head = body[0]
+    if head >> _FORMAT_SHIFT != _FORMAT or head & _SPARE:
+        msg = "this is no token, or one of a later format that this version of windvane cannot read"
+        raise TokenError(msg, "malformed")
+    return (body[:-_MAC_BYTES], body[-_MAC_BYTES:]) if head & _SIGNED else (body, b"")
+
+
+def _token(body: bytes) -> Token:
+    try:
+        head, time, upper, lower, span_id = _HEAD.unpack_from(body)
+        row = body[_HEAD.size]
+        at = _HEAD.size + 1
+        if row > 0x7F:  # noqa: PLR2004 - seven bits
+            row, at = _unpacked_row(body)
+        predicted, at = _UNPACK[head >> _KIND_SHIFT & 7](body, at)
+        model, version, variant, segment = _unpacked_names(body[at:])
+    except (LookupError, ValueError, struct.error) as error:
+        msg = "this is no token: what it holds cannot be"
+        raise TokenError(msg, "malformed") from error
+    trace_id, sampled = upper << 64 | lower, bool(head & _SAMPLED)
+    return Token(model, version, variant, segment, time, trace_id, span_id, row, sampled, predicted)
 
 
 def _unpacked_row(body: bytes) -> tuple[int, int]:
@@ -405,11 +453,19 @@ def _unpack_class(body: bytes, at: int) -> tuple[PredictedClass, int]:
     return PredictedClass(body[at:end].decode()), end + 1
 
 
-def _unpack_score(body: bytes, at: int, *, positive: bool) -> tuple[PredictedScore, int]:
-    (score,) = _SINGLE.unpack_from(body, at)
+def _unpack_negative(body: bytes, at: int) -> tuple[PredictedScore, int]:
+    return PredictedScore(_score(body, at), positive=False), at + 4
+
+
+def _unpack_positive(body: bytes, at: int) -> tuple[PredictedScore, int]:
+    return PredictedScore(_score(body, at), positive=True), at + 4
+
+
+def _score(body: bytes, at: int) -> float:
+    score: float = _SINGLE.unpack_from(body, at)[0]
     if not 0 <= score <= 1:
         raise ValueError
-    return PredictedScore(score, positive), at + 4
+    return score
 
 
 def _unpack_number(body: bytes, at: int, *, tolerated: bool) -> tuple[PredictedNumber, int]:
@@ -434,8 +490,8 @@ def _unpack_ranking(body: bytes, at: int) -> tuple[PredictedRanking, int]:
 
 _UNPACK: Final[dict[int, Callable[[bytes, int], tuple[Predicted, int]]]] = {
     _CLASS: _unpack_class,
-    _NEGATIVE: lambda body, at: _unpack_score(body, at, positive=False),
-    _POSITIVE: lambda body, at: _unpack_score(body, at, positive=True),
+    _NEGATIVE: _unpack_negative,
+    _POSITIVE: _unpack_positive,
     _NUMBER: lambda body, at: _unpack_number(body, at, tolerated=False),
     _TOLERATED: lambda body, at: _unpack_number(body, at, tolerated=True),
     _RANKING: _unpack_ranking,
@@ -447,7 +503,7 @@ def _unpacked_names(body: bytes) -> tuple[str, str, str | None, str | None]:
     model, version, *further = body.decode().split("\n")
     if len(further) > 2 or (further and not further[-1]):  # noqa: PLR2004 - variant and segment
         raise ValueError
-    if not _NAME.fullmatch(model) or not _NAME.fullmatch(version) or any(len(name) > _MAX_LABEL for name in further):
+    if not _NAME.fullmatch(model) or not _NAME.fullmatch(version) or len("".join(further).encode()) > _MAX_FURTHER:
         raise ValueError
     variant, segment = [*further, "", ""][:2]
     return model, version, variant or None, segment or None

@@ -111,6 +111,30 @@ def test_the_data_source_is_a_variable_everywhere(board: dict[str, Any]) -> None
     assert {(source["type"], source["uid"]) for source in sources} == {("prometheus", "${datasource}")}
 
 
+def test_every_dashboard_leads_from_alerts_to_a_model_and_a_feature_and_on() -> None:
+    """One click from an alert to what it names; from Fleet to Model, from Model and Compare to Feature."""
+    targets = {
+        uid: {_linked(url)[0] for url in _values(board["panels"], "url") if url.startswith("/d/")}
+        for uid, board in ALL.items()
+    }
+    assert targets["windvane-fleet"] == {"windvane-model", "windvane-feature", "windvane-objectives"}
+    assert targets["windvane-model"] == targets["windvane-compare"] == {"windvane-feature"}
+    assert targets["windvane-objectives"] == targets["windvane-pipeline"] == {"windvane-model"}
+
+
+@pytest.mark.parametrize("uid", ["windvane-fleet", "windvane-model", "windvane-feature"])
+def test_the_runbook_is_one_click_away_from_an_alert(uid: str) -> None:
+    """The owner's own, in the row of the alert or, on Model, in the table beside it."""
+    overrides = [
+        entry
+        for panel in ALL[uid]["panels"]
+        for entry in panel.get("fieldConfig", {"overrides": []})["overrides"]
+        if entry["matcher"]["options"] == "Runbook"
+    ]
+    (link,) = _values(overrides, "url")
+    assert link == "${__value.raw}"
+
+
 @each_panel
 def test_every_panel_says_how_to_read_it(panel: dict[str, Any]) -> None:
     """A description in sentences; a unit wherever a number is drawn."""
@@ -134,6 +158,13 @@ def test_every_column_of_a_table_is_of_a_query_and_every_override_of_a_column(pa
     assert values <= ({f"Value #{ref}" for ref in refs} if len(refs) > 1 else {"Value"})
     for sort in panel["options"].get("sortBy", ()):
         assert sort["displayName"] in headings
+    if panel["type"] == "table":
+        told = {
+            entry["matcher"]["options"]
+            for entry in panel["fieldConfig"]["overrides"]
+            if {"unit", "mappings"} & {one["id"] for one in entry["properties"]}
+        }
+        assert {renamed[field] for field in values} <= told  # a number without unit is a riddle
 
 
 @each_panel
@@ -142,7 +173,11 @@ def test_colours_are_told_apart_by_people_of_any_colour_vision(panel: dict[str, 
     used = set(_values(panel, "fixedColor")) | {
         step["color"] for steps in _values(panel, "steps") for step in _list(steps)
     }
-    assert used <= PALETTE
+    assert used <= PALETTE | {grafana.NONE}
+    assert "color-text" not in json.dumps(panel)  # the palette is no ink: orange on white cannot be read
+    modes = {colour["mode"] for colour in _values(panel["fieldConfig"], "color") if isinstance(colour, dict)}
+    assert modes <= {"fixed", "palette-classic", "thresholds"}  # classic: for lines whose names nobody knows before
+    assert set(_values(panel["options"], "scheme")) <= {"Blues"}
     if panel["type"] in {"timeseries", "barchart"}:
         shades = list(_values(panel["fieldConfig"]["overrides"], "fixedColor"))
         assert len(shades) == len(set(shades))
@@ -207,9 +242,35 @@ def test_latency_carries_exemplars_of_the_raw_histogram() -> None:
     assert all(f"{semconv.PREDICTION_DURATION.prometheus_name}_bucket{{" in target["expr"] for target in exemplars)
 
 
+def test_rates_span_four_exports_whatever_the_data_source_says() -> None:
+    """Services export once a minute: a window of four times the usual 15 s would hold one point and give no rate."""
+    rates = [target for _, panel in PANELS for target in panel["targets"] if "$__rate_interval" in target["expr"]]
+    assert len(rates) > 8
+    assert {target.get("interval") for target in rates} == {"1m"}
+    faster = [json.loads(text) for text in render(export_interval="1s").values()]
+    assert set(_values([board["panels"] for board in faster], "interval")) == {"1s"}
+
+
 def test_the_command_writes_the_same_files(tmp_path: Path) -> None:
     """`windvane dashboards render -o` is `render`; without -o it prints."""
     done = CliRunner().invoke(command, ["render", "-o", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == render()
     assert json.loads(json.dumps(list(BOARDS))) == list(ALL.values())
+
+
+def test_config_maps_hold_the_dashboards_with_what_the_sidecar_looks_for(tmp_path: Path) -> None:
+    """One for each dashboard, below the megabyte that Kubernetes takes; without -o, documents of one stream."""
+    done = CliRunner().invoke(command, ["render", "--format", "kubernetes", "-o", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert set(written) == {f"{uid}.yaml" for uid in ALL}
+    for name, text in written.items():
+        uid, loaded = name.removesuffix(".yaml"), yaml.safe_load(text)
+        assert (loaded["kind"], loaded["apiVersion"], loaded["metadata"]["name"]) == ("ConfigMap", "v1", uid)
+        assert loaded["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert loaded["metadata"]["annotations"] == {"grafana_folder": "windvane"}
+        assert {key: json.loads(value) for key, value in loaded["data"].items()} == {f"{uid}.json": ALL[uid]}
+        assert len(text.encode()) < 2**20
+    printed = CliRunner().invoke(command, ["render", "--format", "kubernetes"]).output
+    assert [one["metadata"]["name"] for one in yaml.safe_load_all(printed)] == list(ALL)

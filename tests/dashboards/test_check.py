@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from windvane import semconv
 from windvane_dashboards.cli_dashboards import command
 from windvane_dashboards.cli_rules.scratch_prometheus import ScratchPrometheus, scratch_prometheus
-from windvane_dashboards.promql import CALL_RATE, OWNER, DriftSeries
+from windvane_dashboards.promql import AGE_LIMIT, CALL_RATE, OWNER, DriftSeries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +85,24 @@ def test_each_empty_panel_is_named_with_its_reason(prometheus: ScratchPrometheus
         ),
     )
     assert "Collector's own metrics" in found(run(prometheus, "--board", "windvane-pipeline")[1], "Queues")[1]
+
+
+def test_what_a_new_or_sound_model_lacks_is_no_fault(prometheus: ScratchPrometheus) -> None:
+    """No call has failed, and no past has been learned from: quiet, not empty."""
+    calls = f"{semconv.PREDICTION_DURATION.prometheus_name}_count"
+    write(
+        prometheus,
+        {"__name__": semconv.MODEL_INFO.prometheus_name, **AT},
+        {"__name__": semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name, **AT, **DISTANCE},
+        {"__name__": calls, **AT},
+    )
+    _, told = run(prometheus, "--board", "windvane-model", "--board", "windvane-feature")
+    assert found(told, "Errors by type") == ("quiet", f"no {calls} has {semconv.ERROR_TYPE.label}")
+    for panel, query, series in (("Drift", "E", DriftSeries("1h").past), ("Age", "B", AGE_LIMIT)):
+        assert found(told, panel, query) == (
+            "quiet",
+            f"{series} is learned from past days, of which there are none yet",
+        )
 
 
 def test_people_read_what_is_missing_and_the_slowest_query(prometheus: ScratchPrometheus) -> None:

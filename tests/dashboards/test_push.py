@@ -1,8 +1,14 @@
 """`windvane dashboards diff` and `push`, against a stand-in that keeps state and speaks Grafana's documented API.
 
-Statuses and bodies follow the pages "Dashboard HTTP API" (POST /api/dashboards/db: 200, 400, 401, 403, 412 where the
-version is not the last; GET and DELETE /api/dashboards/uid/:uid: 200, 404), "Dashboard versions" (newest first),
-"Folder" (409 or 412 where it is there) and "Folder/Dashboard search" of Grafana's documentation.
+Statuses and bodies follow these pages of https://grafana.com/docs/grafana/v11.6/developers/http_api/, which 12 and 13
+still serve ("Legacy APIs are not being disabled", in v13.2/developer-resources/api-reference/http-api/apis-migration/):
+
+- dashboard/: POST /api/dashboards/db (200; 400, 401, 403; 412 with the reason in `status`: `version-mismatch`,
+  `name-exists` or `plugin-dashboard`), GET and DELETE /api/dashboards/uid/:uid (200; 401, 403, 404)
+- dashboard_versions/: GET /api/dashboards/uid/:uid/versions, newest first
+- folder/: GET /api/folders/:uid (200; 401, 403, 404), POST /api/folders (200; 400, 401, 403; 409 or 412 where it is
+  there)
+- folder_dashboard_search/: GET /api/search
 """
 
 from __future__ import annotations
@@ -10,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -29,6 +36,12 @@ if TYPE_CHECKING:
 
 TOKEN = "glsa_the-secret"  # noqa: S105 - of a server that plays one
 UIDS = [board["uid"] for board in BOARDS]
+ALLOWED = {
+    "GET": r"/api/(folders/[\w-]+|search|dashboards/uid/windvane-[\w-]+(/versions)?)",
+    "POST": r"/api/(folders|dashboards/db)",
+    "DELETE": r"/api/dashboards/uid/windvane-[\w-]+",
+}
+"""All that a push may ask, by method."""
 
 
 class Grafana:
@@ -38,7 +51,7 @@ class Grafana:
         self.folders = {"theirs": "Theirs"}
         self.boards: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, str]] = []
-        self.answer: tuple[int, str] | None = None  # in place of what it would say
+        self.answers: dict[str, tuple[int, str]] = {}  # in place of what it would say, by the start of `METHOD path`
         self._listed = listed  # versions as a list, as before Grafana 12
         self._lock = threading.Lock()
         outer = self
@@ -50,8 +63,8 @@ class Grafana:
                     outer.requests.append((self.command, self.path))
                     if self.headers.get("authorization") != f"Bearer {TOKEN}":
                         status, text = 401, '{"message":"Invalid API key"}'
-                    elif outer.answer is not None:
-                        status, text = outer.answer
+                    elif instead := outer.instead(f"{self.command} {self.path}"):
+                        status, text = instead
                     else:
                         status, answer = outer.serve(self.command, self.path, json.loads(body or b"null"))
                         text = json.dumps(answer)
@@ -70,6 +83,15 @@ class Grafana:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
+
+    def instead(self, request: str) -> tuple[int, str] | None:
+        return next((answer for start, answer in self.answers.items() if request.startswith(start)), None)
+
+    @contextlib.contextmanager
+    def silent(self) -> Iterator[None]:
+        """Answer nothing meanwhile."""
+        with self._lock:
+            yield
 
     def close(self) -> None:
         self._server.shutdown()
@@ -130,6 +152,9 @@ def grafana(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     server = Grafana(listed=request.param)
     yield server
     server.close()
+    # Of every request of every test: policies, contact points and data sources are neither written nor asked for.
+    for method, path in server.requests:
+        assert re.fullmatch(ALLOWED[method], path.split("?")[0]), f"{method} {path}"
 
 
 def run(grafana: Grafana, *arguments: str) -> Result:
@@ -171,14 +196,17 @@ def test_a_push_makes_the_folder_and_every_dashboard_and_the_next_one_changes_no
     assert run(grafana, "diff").exit_code == 0
 
 
-def test_nothing_but_folders_and_dashboards_is_ever_written(grafana: Grafana) -> None:
-    """Policies, contact points and data sources are not even asked for."""
+def test_what_is_written_is_the_folder_and_the_dashboards_alone(grafana: Grafana) -> None:
+    """Into its own folder; what may be asked at all is asserted at the end of every test."""
+    theirs = {"uid": "windvane-theirs", "title": "Theirs"}
+    grafana.save(theirs, "theirs", "mine", "ada")
+    before = copy.deepcopy(grafana.boards["windvane-theirs"])
     run(grafana, "push", "--yes")
     edit(grafana, UIDS[0], title="Ours")
     run(grafana, "push", "--yes", "--overwrite")
-    assert {path.split("?")[0] for _, path in written(grafana)} == {"/api/folders", "/api/dashboards/db"}
-    for _, path in grafana.requests:
-        assert path.startswith(("/api/folders", "/api/dashboards/", "/api/search?"))
+    assert {path for _, path in written(grafana)} == {"/api/folders", "/api/dashboards/db"}
+    assert grafana.boards["windvane-theirs"] == before
+    assert grafana.folders == {"theirs": "Theirs", "windvane": "windvane"}
 
 
 def test_what_a_person_saved_survives_until_told_otherwise(grafana: Grafana) -> None:
@@ -265,11 +293,67 @@ def test_a_save_in_between_is_not_lost(grafana: Grafana, monkeypatch: pytest.Mon
 )
 def test_a_grafana_that_refuses_is_one_clear_line(grafana: Grafana, answer: tuple[int, str], told: str) -> None:
     """Exit code 2, and what to do."""
-    grafana.answer = answer
+    grafana.answers[""] = answer
     done = run(grafana, "push", "--yes")
     assert done.exit_code == 2
     assert told in done.output
     assert len(done.output.splitlines()) == 1
+
+
+DENIED = (403, '{"message":"You\'ll need additional permissions to perform this action."}')
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "told"),
+    [
+        ("POST /api/folders", DENIED, "make windvane-fleet: Grafana at"),
+        ("POST /api/dashboards/db", DENIED, "read, make and write folders, and read, write and delete dashboards"),
+        ("POST /api/dashboards/db", (400, '{"message":"Dashboard title cannot be empty"}'), "title cannot be empty"),
+        ("POST /api/dashboards/db", (409, '{"message":"conflict"}'), "somebody saved it meanwhile (409)"),
+        (
+            "POST /api/dashboards/db",
+            (412, '{"status":"name-exists","message":"A dashboard with the same name already exists"}'),
+            "refuses the request (412): A dashboard with the same name already exists",
+        ),
+        (
+            "POST /api/dashboards/db",
+            (412, '{"status":"plugin-dashboard","message":"The dashboard belongs to plugin X"}'),
+            "refuses the request (412): The dashboard belongs to plugin X",
+        ),
+        ("POST /api/dashboards/db", (503, ""), "has failed (503)"),
+    ],
+)
+def test_what_grafana_does_not_take_is_told_and_another_push_goes_on(
+    grafana: Grafana, request_: str, answer: tuple[int, str], told: str
+) -> None:
+    """A token that may read and not write, a folder without rights, a name that is taken, an outage in the middle."""
+    grafana.answers[request_] = answer
+    done = run(grafana, "push", "--yes")
+    assert done.exit_code == 2
+    assert told in done.output
+    assert not grafana.boards
+    del grafana.answers[request_]
+    assert run(grafana, "push", "--yes").exit_code == 0
+    assert set(grafana.boards) == set(UIDS)
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_a_folder_that_somebody_else_makes_meanwhile_is_used(grafana: Grafana, status: int) -> None:
+    """Two pushes at once, of which one was quicker."""
+    grafana.answers["GET /api/folders/"] = (404, '{"message":"folder not found"}')
+    grafana.answers["POST /api/folders"] = (status, '{"message":"the folder has been changed by someone else"}')
+    grafana.folders["windvane"] = "windvane"
+    assert run(grafana, "push", "--yes").exit_code == 0
+    assert set(grafana.boards) == set(UIDS)
+
+
+def test_a_grafana_that_is_slow_is_given_up_with_a_word(grafana: Grafana, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection and says nothing."""
+    monkeypatch.setattr("windvane_dashboards.server._SECONDS", 0.2)
+    with grafana.silent():
+        done = run(grafana, "push", "--yes")
+    assert done.exit_code == 2
+    assert "does not answer: nothing came for 0.2 s" in done.output
 
 
 def test_without_a_token_or_a_grafana_the_next_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,6 +256,19 @@ def test_the_calls_of_probes_with_the_shared_secret_are_no_traffic(host: Host, m
     assert len([span for span in host.spans() if span.name == f"predict {model_name}"]) == 2
 
 
+@pytest.mark.usefixtures("key")
+def test_the_calls_of_probes_have_tokens_all_the_same(model_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that answers with tokens answers a probe as it answers others."""
+    monkeypatch.setenv("WINDVANE_TOKEN_KEYS", "unsigned")
+    model = windvane.Model(model_name, version="1", features=["x"], outcomes=windvane.Outcomes("binary"))
+    predict = model.predict(lambda rows: [row["x"] for row in rows])
+
+    def check() -> bool:
+        return len(predict([{"x": 0.5}, {"x": 0.7}])) == len(model.tokens()) == 2
+
+    assert windvane.Probe("tokens", model=model_name, check=check).run().result == "passed"
+
+
 def mark_of(secret: str, at: float) -> str:
     text = str(int(at))
     return f"{text}.{hmac.digest(secret.encode(), text.encode(), 'sha256').hex()}"

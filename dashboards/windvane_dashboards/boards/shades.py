@@ -7,13 +7,20 @@ from typing import Final
 from windvane import semconv
 from windvane_dashboards import grafana as g
 
-__all__ = ["DRIFT_GRADES", "DROP_COLOURS", "SHARE_GRADES", "VIOLATION_COLOURS"]
+__all__ = ["DRIFT_GRADES", "DRIFT_STEPS", "DROP_COLOURS", "LEFT", "SHARE_GRADES", "SHARE_STEPS", "VIOLATION_COLOURS"]
 
-DRIFT_GRADES: Final = g.thresholds((0.05, g.SKY), (0.1, g.ORANGE), (0.25, g.VERMILLION), base=g.BLUE)
+DRIFT_STEPS: Final = ((0.05, g.SKY), (0.1, g.ORANGE), (0.25, g.VERMILLION))
 """Of PSI."""
 
-SHARE_GRADES: Final = g.thresholds((0.01, g.ORANGE), (0.05, g.VERMILLION))
+DRIFT_GRADES: Final = g.thresholds(*DRIFT_STEPS)
+
+SHARE_STEPS: Final = ((0.01, g.ORANGE), (0.05, g.VERMILLION))
 """Of the share of calls that failed or were slow."""
+
+SHARE_GRADES: Final = g.thresholds(*SHARE_STEPS)
+
+LEFT: Final = g.graded("percentunit", 0, (0, g.ORANGE), (0.5, g.NONE), base=g.VERMILLION)
+"""What is left of a budget, in a table."""
 
 VIOLATION_COLOURS: Final = dict(
     zip(semconv.VIOLATION_KIND.values, (g.BLUE, g.GREY, g.PURPLE, g.ORANGE, g.VERMILLION), strict=True)

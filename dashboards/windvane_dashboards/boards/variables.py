@@ -6,9 +6,19 @@ from typing import Final
 
 from windvane import semconv
 from windvane_dashboards.grafana import Json, variable
-from windvane_dashboards.promql import FEATURE_LABEL, MODEL, MODEL_LABEL, OWNER, VERSION_LABEL
+from windvane_dashboards.promql import FEATURE_LABEL, MODEL, MODEL_LABEL, OWNER, VERSION_LABEL, labels
 
-__all__ = ["FEATURE", "MODEL_NAME", "OTHER", "TEAM", "VERSION", "of_feature", "of_model", "of_team"]
+__all__ = [
+    "FEATURE",
+    "MODEL_NAME",
+    "OTHER",
+    "TEAM",
+    "VERSION",
+    "of_feature",
+    "of_model",
+    "of_team",
+    "with_runbook",
+]
 
 _INFO: Final = semconv.MODEL_INFO.prometheus_name
 _TEAM: Final = semconv.TEAM.label
@@ -30,6 +40,18 @@ FEATURE: Final[Json] = variable(
 def of_team(expr: str) -> str:
     """Keep the model versions of the chosen teams; all of them, also those without an owner, by default."""
     return f'{expr} and on ({MODEL}) {OWNER}{{{_TEAM}=~"$team"}}'
+
+
+def with_runbook(alerts: str, *identity: str) -> str:
+    """Give each alert the runbook that the owner of its model declared, if there is one.
+
+    Args:
+        alerts: one series for each alert.
+        identity: labels that tell one from another.
+    """
+    return (
+        f"{alerts} * on ({MODEL}) group_left ({semconv.RUNBOOK_URL.label}) {OWNER} or on ({labels(*identity)}) {alerts}"
+    )
 
 
 def of_model(series: str, more: str = "", *, version: str = "$version") -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from windvane import semconv
 from windvane_dashboards.boards import BOARDS
+from windvane_dashboards.promql import AGE_LIMIT, DriftSeries
 from windvane_dashboards.rules import rule_set
 from windvane_dashboards.server import CommandError, Prometheus
 
@@ -32,6 +33,7 @@ _VARIABLE: Final = re.compile(r"\$(\w+)")
 _MATCHER: Final = re.compile(r'(\w+)(=~|=|!=|!~)"((?:[^"\\]|\\.)*)"')
 _BUILT_IN: Final = {"__rate_interval": "5m", "__range": "6h", "__interval": "1m"}
 _ALERTS: Final = "ALERTS"
+_LEARNED: Final = {AGE_LIMIT, *(DriftSeries(window).past for window in ("1h", "1d"))}
 
 _OK, _QUIET, _EMPTY, _FAILED = "ok", "quiet", "empty", "failed"
 _SHADES: Final = {_OK: "green", _QUIET: "dim", _EMPTY: "yellow", _FAILED: "red"}
@@ -197,18 +199,27 @@ def watch(board: Json, prometheus: Prometheus, variables: Mapping[str, str]) -> 
 def _reason(expr: str, prometheus: Prometheus) -> tuple[str, str]:
     """Say why a query has no answer: the first thing that it reads and that is not there."""
     for match in _SELECTOR.finditer(expr):
-        name, matchers = match["name"], _MATCHER.findall(match["matchers"] or "")
+        name = match["name"]
         if _label(name) or prometheus.query(f"count({match[0]})"):
             continue
         if name.startswith(_ALERTS):
             return _QUIET, "no such alert fires"
+        if name in _LEARNED:
+            return _QUIET, f"{name} is learned from past days, of which there are none yet"
         if not prometheus.query(f'count({{__name__="{name}"}})'):
             return _EMPTY, f"no series {name}: {_hint(name)}"
-        for label, operator, value in matchers:
-            if not prometheus.query(f'count({name}{{{label}{operator}"{value}"}})'):
-                return _EMPTY, f"{name} is there, but not with {label}{operator}{json.dumps(value)}"
-        return _EMPTY, f"{name} is there, but not with all of {match['matchers']}"
+        return _unmatched(name, match["matchers"], prometheus)
     return _QUIET, "all that it reads is there; nothing to show now"
+
+
+def _unmatched(name: str, matchers: str, prometheus: Prometheus) -> tuple[str, str]:
+    """Say which matcher a series that is there does not fulfil."""
+    for label, operator, value in _MATCHER.findall(matchers):
+        if not prometheus.query(f'count({name}{{{label}{operator}"{value}"}})'):
+            if (operator, value) == ("!=", ""):
+                return _QUIET, f"no {name} has {label}"
+            return _EMPTY, f"{name} is there, but not with {label}{operator}{json.dumps(value)}"
+    return _EMPTY, f"{name} is there, but not with all of {matchers}"
 
 
 def _label(name: str) -> bool:

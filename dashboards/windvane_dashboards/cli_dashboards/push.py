@@ -286,7 +286,7 @@ class Folder:
             "message": f"windvane {__version__} {fingerprint(board)}",
             "overwrite": False,
         }
-        status, _ = self._server.request(
+        status, told = self._server.request(
             "POST",
             "/api/dashboards/db",
             body=json.dumps(body).encode(),
@@ -294,6 +294,9 @@ class Folder:
             accept=[http.HTTPStatus.PRECONDITION_FAILED, http.HTTPStatus.CONFLICT],
         )
         if status in {http.HTTPStatus.PRECONDITION_FAILED, http.HTTPStatus.CONFLICT}:
+            # 412 has several reasons, told apart by `status`: another title or uid in the way, a plugin's dashboard.
+            if status == http.HTTPStatus.PRECONDITION_FAILED and b"version-mismatch" not in told:
+                raise CommandError(self._server.refusal(status, told))
             msg = f"somebody saved it meanwhile ({status}); look at it with `windvane dashboards diff`, then push again"
             raise CommandError(msg)
 

@@ -35,6 +35,7 @@ _SUBCOMMANDS: Final = {
     "process": ("windvane_processors.process.cli", "processors", "Run the service that keeps profiles."),
     "rules": ("windvane_dashboards.cli_rules", "cli", "Render, compare, send, explain and try the Prometheus rules."),
     "stack": ("windvane_processors.stack.cli", "cli", "Find or build Collector, Prometheus and Alertmanager."),
+    "token": ("windvane.cli.token", "cli", "Show what a token tells."),
 }
 
 

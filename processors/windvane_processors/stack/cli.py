@@ -56,15 +56,15 @@ def list_(*, as_json: bool) -> None:
     rows: list[dict[str, Any]] = []
     for name, binary in BINARIES.items():
         path = find(name)
-        version = ".".join(map(str, version_of(path))) if path else binary.kit.version
+        version = ".".join(map(str, version_of(path) if path else ())) or binary.kit.version
         rows.append({"name": name, "version": version, "path": str(path) if path else None, "unfit": unfit(name)})
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in rows:
-        click.echo(f"{row['name']:<13} {row['version']:<8} {row['path'] or 'not here yet'}")
+        click.echo(f"{row['name']:<16} {row['version']:<8} {row['path'] or 'not here yet'}")
         for reason in row["unfit"]:
-            click.echo(f"{'':23}{reason}")
+            click.echo(f"{'':26}{reason}")
     if any(row["path"] is None for row in rows):
         click.echo(f"`windvane stack build NAME` gets what is not here yet into {cache_folder()}")
 

@@ -92,7 +92,7 @@ PANELS: Final = (
                         ]
                     },
                 ),
-                *(g.override(f"PSI, {which}", {"decimals": 3}) for which in ("this", "other")),
+                *(g.override(f"PSI, {which}", {"unit": "short", "decimals": 3}) for which in ("this", "other")),
                 *(
                     g.override(f"Missing, {which}", {"unit": "percentunit", "decimals": 1})
                     for which in ("this", "other")

@@ -105,14 +105,18 @@ def _glance() -> list[tuple[g.Json, int, int]]:
         (
             g.table(
                 "Firing alerts",
-                "Alerts of this feature that fire now, and whose they are. Empty is good.",
+                "Alerts of this feature that fire now, whose they are, and the owner's runbook. Empty is good.",
                 [g.instant("A", q.FIRING, as_table=True)],
                 columns={
                     "alertname": "Alert",
                     semconv.SEVERITY.label: "Severity",
                     semconv.TEAM.label: "Team",
                     KIND_LABEL: "Violation",
+                    semconv.RUNBOOK_URL.label: "Runbook",
                 },
+                overrides=[
+                    g.override("Runbook", {"links": [g.link("Open the runbook", "${__value.raw}", new_tab=True)]})
+                ],
             ),
             12,
             4,

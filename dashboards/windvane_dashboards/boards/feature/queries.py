@@ -6,7 +6,7 @@ from typing import Final
 
 from windvane import semconv
 from windvane_dashboards import promql as p
-from windvane_dashboards.boards.variables import of_feature
+from windvane_dashboards.boards.variables import of_feature, with_runbook
 
 _HOUR: Final = p.DriftSeries("1h")
 _DAY: Final = p.DriftSeries("1d")
@@ -32,10 +32,9 @@ SOURCE: Final = (
     f"topk(1, group by ({p.labels(p.SOURCE_LABEL, semconv.FEATURE_UNIT.label, semconv.TEAM.label)}) "
     f"({of_feature(p.FEATURE_OWNER)} or {of_feature(semconv.FEATURE_INFO.prometheus_name)}))"
 )
-FIRING: Final = (
-    f"count by ({p.labels('alertname', semconv.SEVERITY.label, semconv.TEAM.label, p.KIND_LABEL)}) "
-    f"""({of_feature("ALERTS", 'alertstate="firing"')})"""
-)
+_ALERT: Final = (p.MODEL_LABEL, p.VERSION_LABEL, "alertname", semconv.SEVERITY.label, semconv.TEAM.label, p.KIND_LABEL)
+_ALERTS: Final = of_feature("ALERTS", 'alertstate="firing"')
+FIRING: Final = with_runbook(f"count by ({p.labels(*_ALERT)}) ({_ALERTS})", *_ALERT)
 
 
 def _ranged(counts: str) -> str:

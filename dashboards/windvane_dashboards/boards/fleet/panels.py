@@ -7,7 +7,7 @@ from typing import Final
 from windvane import semconv
 from windvane_dashboards import grafana as g
 from windvane_dashboards.boards.fleet import queries as q
-from windvane_dashboards.boards.shades import SHARE_GRADES
+from windvane_dashboards.boards.shades import LEFT, SHARE_STEPS
 from windvane_dashboards.links import FEATURE_UID, MODEL_UID, OBJECTIVES_UID, to
 from windvane_dashboards.promql import FEATURE_LABEL, KIND_LABEL, MODEL_LABEL, VERSION_LABEL
 
@@ -16,9 +16,6 @@ _TO_MODEL: Final = g.link("Show this model", to(MODEL_UID, **_MODEL))
 _TO_OBJECTIVES: Final = g.link("Show the budgets", to(OBJECTIVES_UID, **_MODEL))
 _TO_FEATURE: Final = g.link("Show this feature", to(FEATURE_UID, **_MODEL, feature="${__value.raw:percentencode}"))
 _LEGEND: Final = f"{{{{{MODEL_LABEL}}}}} {{{{{VERSION_LABEL}}}}}"
-_COUNT: Final = {"unit": "short", "decimals": 0, "noValue": "0"}
-_TEXT: Final = {"type": "color-text"}
-_BY_THRESHOLDS: Final = {"mode": "thresholds"}
 
 
 def _number(title: str, description: str, query: str, limits: g.Json, unit: str = "short") -> tuple[g.Json, int, int]:
@@ -26,25 +23,8 @@ def _number(title: str, description: str, query: str, limits: g.Json, unit: str 
     return g.stat(title, description, g.query("A", query, title), unit=unit, limits=limits, decimals=decimals), 4, 4
 
 
-def _budget() -> g.Json:
-    return {
-        "unit": "percentunit",
-        "decimals": 0,
-        "color": _BY_THRESHOLDS,
-        "custom.cellOptions": _TEXT,
-        "thresholds": g.thresholds((0, g.ORANGE), (0.5, g.GREEN), base=g.VERMILLION),
-        "links": [_TO_OBJECTIVES],
-    }
-
-
-def _coloured(unit: str, limits: g.Json, **more: object) -> g.Json:
-    return {
-        "unit": unit,
-        "color": _BY_THRESHOLDS,
-        "custom.cellOptions": _TEXT,
-        "thresholds": limits,
-        **more,
-    }
+def _count(shade: str) -> g.Json:
+    return {**g.graded("short", 0, (1, shade)), "noValue": "0"}
 
 
 PANELS: Final = (
@@ -68,8 +48,8 @@ PANELS: Final = (
     (
         g.table(
             "Firing alerts",
-            "What is wrong now, pages first, with who has been told and since when. A click on the model or the "
-            "feature opens its dashboard. Empty is good.",
+            "What is wrong now, newest first, with who has been told and since when. A click on the model or the "
+            "feature opens its dashboard, the runbook is the owner's own. Empty is good.",
             [g.instant("A", q.ALERTS, as_table=True)],
             columns={
                 semconv.SEVERITY.label: "Severity",
@@ -80,8 +60,10 @@ PANELS: Final = (
                 KIND_LABEL: "Violation",
                 semconv.TEAM.label: "Team",
                 "Value": "Since",
+                semconv.RUNBOOK_URL.label: "Runbook",
             },
             overrides=[
+                g.override("Runbook", {"links": [g.link("Open the runbook", "${__value.raw}", new_tab=True)]}),
                 g.override("Model", {"links": [_TO_MODEL]}),
                 g.override("Feature", {"links": [_TO_FEATURE]}),
                 g.override("Since", {"unit": "dateTimeFromNow"}),
@@ -125,18 +107,15 @@ PANELS: Final = (
             },
             overrides=[
                 g.override("Model", {"links": [_TO_MODEL]}),
-                g.override("Pages", {**_coloured("short", g.thresholds((1, g.VERMILLION))), **_COUNT}),
-                g.override("Tickets", {**_coloured("short", g.thresholds((1, g.ORANGE))), **_COUNT}),
+                g.override("Pages", _count(g.VERMILLION)),
+                g.override("Tickets", _count(g.ORANGE)),
                 g.override("Calls", {"unit": "reqps"}),
-                g.override("Errors", _coloured("percentunit", SHARE_GRADES, decimals=2)),
+                g.override("Errors", g.graded("percentunit", 2, *SHARE_STEPS)),
                 g.override("p95", {"unit": "s"}),
-                g.override("Shifted", {**_coloured("short", g.thresholds((1, g.ORANGE))), **_COUNT}),
-                g.override(
-                    "Broken",
-                    _coloured("percentunit", g.thresholds((0.05, g.ORANGE), (0.25, g.VERMILLION)), decimals=1),
-                ),
-                g.override("Error budget", _budget()),
-                g.override("Drift budget", _budget()),
+                g.override("Shifted", _count(g.ORANGE)),
+                g.override("Broken", g.graded("percentunit", 1, (0.05, g.ORANGE), (0.25, g.VERMILLION))),
+                g.override("Error budget", {**LEFT, "links": [_TO_OBJECTIVES]}),
+                g.override("Drift budget", {**LEFT, "links": [_TO_OBJECTIVES]}),
             ],
             sort="Pages",
         ),

@@ -6,7 +6,7 @@ from typing import Final
 
 from windvane import semconv
 from windvane_dashboards import promql as p
-from windvane_dashboards.boards.variables import of_team
+from windvane_dashboards.boards.variables import of_team, with_runbook
 
 _HOUR: Final = p.DriftSeries("1h")
 _TEAM: Final = semconv.TEAM.label
@@ -14,7 +14,7 @@ _SEVERITY: Final = semconv.SEVERITY.label
 _FIRING: Final = f'ALERTS{{alertstate="firing",{p.MODEL_LABEL}!="",{_TEAM}=~"$team"}}'
 _PAGES: Final = f'{_FIRING[:-1]},{_SEVERITY}!="ticket"}}'
 _TICKETS: Final = f'{_FIRING[:-1]},{_SEVERITY}="ticket"}}'
-_ALERT: Final = p.labels("alertname", p.MODEL_LABEL, p.VERSION_LABEL, p.FEATURE_LABEL, p.KIND_LABEL, _SEVERITY, _TEAM)
+_ALERT: Final = ("alertname", p.MODEL_LABEL, p.VERSION_LABEL, p.FEATURE_LABEL, p.KIND_LABEL, _SEVERITY, _TEAM)
 
 
 def _by_model(expr: str) -> str:
@@ -45,9 +45,11 @@ MODEL_BROKEN: Final = _by_model(p.VIOLATION_EXCESS)
 MODEL_AVAILABILITY: Final = of_team(_left("availability", p.ERRORS.ratio("3d")))
 MODEL_DRIFT: Final = of_team(_left("drift", p.drift_share("3d")))
 
-ALERTS: Final = f"max by ({_ALERT}) (1000 * ALERTS_FOR_STATE and on ({_ALERT}) {_FIRING})"
+ALERTS: Final = with_runbook(
+    f"max by ({p.labels(*_ALERT)}) (1000 * ALERTS_FOR_STATE and on ({p.labels(*_ALERT)}) {_FIRING})", *_ALERT
+)
 """Milliseconds since 1970 at which each alert's reason was first seen."""
 ALERTS_BY_SEVERITY: Final = f"sum by ({_SEVERITY}) ({_FIRING})"
-WORST_ERRORS: Final = f"topk(5, {MODEL_ERRORS} > 0)"
-WORST_DRIFT: Final = f"topk(5, {_by_model(p.DRIFT_SHARE)} > 0)"
-WORST_BROKEN: Final = f"topk(5, {MODEL_BROKEN} > 0)"
+WORST_ERRORS: Final = f"topk(5, {MODEL_ERRORS})"
+WORST_DRIFT: Final = f"topk(5, {_by_model(p.DRIFT_SHARE)})"
+WORST_BROKEN: Final = f"topk(5, {MODEL_BROKEN})"

@@ -7,7 +7,7 @@ from typing import Final
 from windvane import semconv
 from windvane_dashboards import grafana as g
 from windvane_dashboards.boards.model import queries as q
-from windvane_dashboards.boards.shades import DRIFT_GRADES, DROP_COLOURS, SHARE_GRADES, VIOLATION_COLOURS
+from windvane_dashboards.boards.shades import DRIFT_STEPS, DROP_COLOURS, SHARE_GRADES, VIOLATION_COLOURS
 from windvane_dashboards.links import FEATURE_UID, to
 from windvane_dashboards.promql import FEATURE_LABEL, KIND_LABEL, PROBE_LABEL, ROLE_LABEL
 
@@ -246,6 +246,7 @@ def _drift() -> list[tuple[g.Json, int, int]]:
                     g.override(
                         "PSI / noise",
                         {
+                            "unit": "short",
                             "decimals": 1,
                             "min": 0,
                             "max": 10,
@@ -254,17 +255,9 @@ def _drift() -> list[tuple[g.Json, int, int]]:
                             "color": {"mode": "thresholds"},
                         },
                     ),
-                    g.override(
-                        "PSI",
-                        {
-                            "decimals": 3,
-                            "thresholds": DRIFT_GRADES,
-                            "color": {"mode": "thresholds"},
-                            "custom.cellOptions": {"type": "color-text"},
-                        },
-                    ),
+                    g.override("PSI", g.graded("short", 3, *DRIFT_STEPS)),
                     g.override("Contribution", {"unit": "percentunit", "decimals": 0, "noValue": "-"}),
-                    g.override("Hellinger", {"decimals": 3}),
+                    g.override("Hellinger", {"unit": "short", "decimals": 3}),
                     g.override("Missing", {"unit": "percentunit", "decimals": 1}),
                     g.override("Values", {"unit": "short", "decimals": 0}),
                 ],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from windvane_dashboards import grafana as g
 from windvane_dashboards.boards.objectives import queries as q
+from windvane_dashboards.boards.shades import LEFT
 from windvane_dashboards.links import MODEL_UID, to
 from windvane_dashboards.promql import MODEL_LABEL, OBJECTIVE_LABEL, VERSION_LABEL
 
@@ -22,13 +23,7 @@ _TO_MODEL: Final = g.link(
         version="${__data.fields.Version:percentencode}",
     ),
 )
-_BURN: Final = {
-    "unit": "short",
-    "decimals": 1,
-    "color": {"mode": "thresholds"},
-    "custom.cellOptions": {"type": "color-text"},
-    "thresholds": g.thresholds((1, g.ORANGE), (6, g.VERMILLION), base=g.GREEN),
-}
+_BURN: Final = g.graded("short", 1, (1, g.ORANGE), (6, g.VERMILLION))
 
 
 def _burning(objective: str, description: str, windows: tuple[BurnWindow, ...]) -> tuple[g.Json, int, int]:
@@ -78,16 +73,7 @@ PANELS: Final = (
                 g.override("Model", {"links": [_TO_MODEL]}),
                 g.override("Target", {"unit": "percentunit", "decimals": 2}),
                 *(g.override(f"Burn {window}", _BURN) for window in _WINDOWS),
-                g.override(
-                    "Left",
-                    {
-                        "unit": "percentunit",
-                        "decimals": 0,
-                        "color": {"mode": "thresholds"},
-                        "custom.cellOptions": {"type": "color-text"},
-                        "thresholds": g.thresholds((0, g.ORANGE), (0.5, g.GREEN), base=g.VERMILLION),
-                    },
-                ),
+                g.override("Left", LEFT),
             ],
             sort="Burn 3d",
         ),

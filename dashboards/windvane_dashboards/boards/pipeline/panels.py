@@ -73,7 +73,7 @@ PANELS: Final = (
     (
         g.timeseries(
             "Models that lose most",
-            "Records per second that were dropped, of the five models that lose most. No data is right.",
+            "Records per second that were dropped, of the five models that lose most. Zero is right.",
             [g.query("A", q.DROPPED_MODELS, f"{{{{{MODEL_LABEL}}}}} {{{{{VERSION_LABEL}}}}}")],
             unit="cps",
             colours={},
@@ -84,7 +84,7 @@ PANELS: Final = (
     (
         g.table(
             "Features left out",
-            "Features of the baseline that a model does not export, since its series would exceed the limit. Empty is "
+            "Features of the baseline that a model does not export, since its series would exceed the limit. Zero is "
             "right; `windvane budget` says what each feature costs.",
             [g.instant("A", q.LEFT_OUT, as_table=True)],
             columns={MODEL_LABEL: "Model", VERSION_LABEL: "Version", "Value": "Left out"},
@@ -180,7 +180,7 @@ PANELS: Final = (
         g.timeseries(
             "Slowest rule groups",
             "How long the last evaluation of each rule group took: the ten slowest.",
-            [g.query("A", q.RULE_SECONDS, "{{rule_group}}")],
+            [g.query("A", q.RULE_SECONDS, "{{group}}")],
             unit="s",
             colours={},
         ),

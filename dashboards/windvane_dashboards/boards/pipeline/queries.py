@@ -18,13 +18,12 @@ def _rate(series: str) -> str:
     return f"rate({series}[$__rate_interval])"
 
 
-LOST_MODELS: Final = f"count({p.LOST} > 0) or vector(0)"
 DROPPED: Final = f"sum by ({semconv.DROP_REASON.label}) ({_rate(semconv.RECORDS_DROPPED.prometheus_name)})"
-DROPPED_MODELS: Final = f"topk(5, sum by ({p.MODEL}) ({p.LOST_RATE}) > 0)"
+DROPPED_MODELS: Final = f"topk(5, sum by ({p.MODEL}) ({p.LOST_RATE}))"
 QUEUE: Final = f"max({semconv.QUEUE_SIZE.prometheus_name})"
 LAG: Final = f"max({semconv.WORKER_LAG.prometheus_name})"
 EXPORTS: Final = f"sum by ({semconv.ERROR_TYPE.label}) ({_rate(semconv.EXPORTS.prometheus_name)})"
-LEFT_OUT: Final = f"max by ({p.MODEL}) ({semconv.FEATURES_LEFT_OUT.prometheus_name}) > 0"
+LEFT_OUT: Final = f"max by ({p.MODEL}) ({semconv.FEATURES_LEFT_OUT.prometheus_name})"
 
 COLLECTOR_QUEUE: Final = "max by (exporter) (otelcol_exporter_queue_size / otelcol_exporter_queue_capacity)"
 COLLECTOR_RECEIVED: Final = f'sum({_rate("""{__name__=~"otelcol_receiver_accepted_metric_points(_total)?"}""")})'
@@ -33,7 +32,11 @@ COLLECTOR_FAILED: Final = (
     f'sum({_rate("""{__name__=~"otelcol_exporter_(send|enqueue)_failed_metric_points(_total)?"}""")}) or vector(0)'
 )
 
-RULE_SECONDS: Final = f"topk(10, max by (rule_group) (prometheus_rule_group_last_duration_seconds{{{_GROUPS}}}))"
+RULE_SECONDS: Final = (
+    f"topk(10, max by (group) (label_replace(prometheus_rule_group_last_duration_seconds{{{_GROUPS}}}, "
+    '"group", "$1", "rule_group", ".*;windvane-(.*)")))'
+)
+"""By the group's own name: Prometheus puts the path of its file before it."""
 RULE_SHARE: Final = (
     f"sum(max by (rule_group) (prometheus_rule_group_last_duration_seconds{{{_GROUPS}}}) "
     f"/ max by (rule_group) (prometheus_rule_group_interval_seconds{{{_GROUPS}}}))"
