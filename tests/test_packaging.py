@@ -84,6 +84,7 @@ def test_the_wheel_with_all_extras_holds_what_the_commands_read(wheel: Path, tmp
         "rules",
         "dashboards",
         "preview",
+        "probe run",
         "process",
         "outcomes report",
         "token show",

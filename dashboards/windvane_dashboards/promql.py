@@ -68,9 +68,16 @@ __all__ = [
     "OWNER_LAST_SEEN",
     "OWNER_REPLICAS",
     "OWNER_REPORTING",
+    "PROBE",
+    "PROBE_LABEL",
+    "PROBE_NOT_PASSED",
+    "PROBE_OWNER",
+    "PROBE_RESULTS",
+    "PROBE_RUNS",
     "REFERENCE",
     "REFERENCE_ROWS",
     "REFERENCE_VIOLATION_RATIO",
+    "RESULT_LABEL",
     "ROLE_LABEL",
     "ROWS",
     "ROW_RATE",
@@ -120,6 +127,8 @@ BASELINE_ID_LABEL: Final = semconv.BASELINE_ID.label
 BASELINE_VERSION_LABEL: Final = semconv.BASELINE_VERSION.label
 SOURCE_LABEL: Final = semconv.FEATURE_SOURCE.label
 KIND_LABEL: Final = semconv.VIOLATION_KIND.label
+PROBE_LABEL: Final = semconv.PROBE_NAME.label
+RESULT_LABEL: Final = semconv.PROBE_RESULT.label
 OWNER_LABELS: Final = (semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label)
 
 
@@ -137,6 +146,7 @@ BIN: Final = labels(FEATURE_ROLE, BIN_LABEL)
 DEPLOYMENT: Final = labels(MODEL, VARIANT_LABEL)
 OBJECTIVE: Final = labels(MODEL, OBJECTIVE_LABEL)
 KIND: Final = labels(FEATURE, KIND_LABEL)
+PROBE: Final = labels(MODEL, PROBE_LABEL)
 
 
 def _stem(metric: semconv.Metric) -> str:
@@ -208,6 +218,12 @@ TRAFFIC: Final = f"ml_model_name:{_DURATION}_count:increase1h"
 TRAFFIC_PAST_LOW: Final = f"ml_model_name:{_DURATION}_count:past_low"
 TRAFFIC_PAST_HIGH: Final = f"ml_model_name:{_DURATION}_count:past_high"
 MODEL_OWNER: Final = f"ml_model_name:{_INFO}:owner"
+
+# Known cases, by model, version where they are for one, and probe.
+PROBE_RESULTS: Final = f"ml_model_probe_result:{_stem(semconv.PROBE_RUNS)}:increase10m"
+PROBE_RUNS: Final = f"ml_model_probe:{_stem(semconv.PROBE_RUNS)}:increase10m"
+PROBE_NOT_PASSED: Final = f"ml_model_probe:{_stem(semconv.PROBE_RUNS)}:not_passed10m"
+PROBE_OWNER: Final = f"ml_model_name:{_stem(semconv.PROBE_RUNS)}:owner"
 
 # The drift budget, by model version.
 DRIFT_SHARE: Final = "ml_model:ml_feature_shifted:share"

@@ -14,6 +14,7 @@ from windvane.events import PredictionEvents, ProfileEvents
 from windvane.model import Model
 from windvane.outcomes import Outcomes
 from windvane.prediction import Prediction
+from windvane.probe import Probe, ProbeRun
 
 __all__ = [
     "Baseline",
@@ -25,6 +26,8 @@ __all__ = [
     "Owner",
     "Prediction",
     "PredictionEvents",
+    "Probe",
+    "ProbeRun",
     "ProfileEvents",
     "StackError",
     "TokenError",

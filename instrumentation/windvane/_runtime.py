@@ -17,6 +17,7 @@ from windvane import _events, semconv
 from windvane._export import Exporter
 from windvane._key_sender import KeySender, check_endpoint
 from windvane._ledger import Ledger
+from windvane._probe_counts import ProbeCounts
 from windvane._profile_sender import ProfileSender
 from windvane._worker import Worker, lost
 from windvane.errors import DeclarationError
@@ -25,9 +26,14 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterator
 
+    from opentelemetry.trace import SpanContext
+
     from windvane._counters import ModelCounters, Point, Stream
+    from windvane._probe_counts import ProbeKey
 
 __all__ = [
+    "count_probe",
+    "declare_probe",
     "exporter",
     "flush",
     "flush_on_sigterm",
@@ -44,6 +50,7 @@ _FINALIZER_PRIORITY: Final = 10
 """Before multiprocessing ends the children of this process."""
 
 _models: dict[tuple[str, str], ModelCounters] = {}
+_probes: Final = ProbeCounts()
 _lock = threading.Lock()
 _start_time_ns = time.time_ns()
 
@@ -53,6 +60,8 @@ def _streams() -> Iterator[tuple[int, Stream]]:
     for counters in list(_models.values()):
         for stream in counters.streams():
             yield counters.start_time_ns, stream
+    for stream in _probes.streams():
+        yield _probes.start_time_ns, stream
     for stream in ledger.streams():
         yield ledger.start_time_ns, stream
     yield _start_time_ns, (semconv.QUEUE_SIZE, [({}, worker.queued_rows)])
@@ -85,7 +94,8 @@ def _send_profiles(rest: Callable[[], None] = lambda: None, *, close: bool = Fal
 worker: Final = Worker(_send_profiles)
 ledger: Final = Ledger()
 exporter: Final = Exporter(
-    _streams, lambda: not ledger.shown or any(not counters.shown for counters in list(_models.values()))
+    _streams,
+    lambda: not (ledger.shown and _probes.shown) or any(not counters.shown for counters in list(_models.values())),
 )
 profile_sender: Final = ProfileSender(exporter.resource)
 key_sender: Final = KeySender()
@@ -123,6 +133,18 @@ def register(counters: ModelCounters) -> ModelCounters:
         ledger.open()
     exporter.start()
     return counters
+
+
+def declare_probe(key: ProbeKey) -> bool:
+    """Begin to export the counts of a probe; False where there are too many already."""
+    declared = _probes.declare(key)
+    exporter.start()
+    return declared
+
+
+def count_probe(key: ProbeKey, result: str, seconds: float, span: SpanContext | None) -> None:
+    """Count a run of a declared probe."""
+    _probes.add(key, result, seconds, span)
 
 
 def models() -> list[ModelCounters]:
@@ -206,7 +228,7 @@ def _terminate(_signal: int, _frame: object) -> None:
 def shut_down() -> None:
     """Count and export what waits, within five seconds."""
     # Daemon threads do the work and are left behind at the deadline: a dead Collector must not hold up the exit.
-    if _models:
+    if _models or _probes:
         deadline = time.monotonic() + _SHUTDOWN_SECONDS
         worker.drain(_SHUTDOWN_SECONDS)
         _send_profiles(close=True)
@@ -233,9 +255,10 @@ def _after_fork_in_child() -> None:
     exporter.reset_after_fork()
     profile_sender.reset()
     key_sender.reset()
+    _probes.reset()
     for counters in _models.values():
         counters.reset()
-    if _models:
+    if _models or _probes:
         exporter.start()
     util = sys.modules.get("multiprocessing.util")
     if util is not None:

@@ -23,8 +23,16 @@ from opentelemetry import metrics, trace
 from opentelemetry.metrics._internal import _ProxyMeterProvider
 
 from windvane import _events, _runtime, semconv
+from windvane._endpoint import (
+    STEP_SECONDS,
+    Answer,
+    Target,
+    UnusableEndpointError,
+    export_nothing,
+    is_reachable,
+    resolve,
+)
 from windvane._export import protocol_of
-from windvane._probe import STEP_SECONDS, Answer, Target, UnusableEndpointError, export_nothing, is_reachable, resolve
 from windvane.declaration import DURATION_BOUNDS, did_you_mean
 from windvane.errors import DeclarationError
 from windvane.model import Model
@@ -34,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from windvane._counters import ModelCounters
-    from windvane._probe import Signal
+    from windvane._endpoint import Signal
 
 __all__ = ["Check", "Status", "examine"]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 from windvane import _reports, _runtime, semconv
 from windvane._capture import Capture
 from windvane._counters import Declaration, ModelCounters
+from windvane._probe_mark import load_key
 from windvane._watch import argument, watch
 from windvane.baseline import Baseline, check_model_name, check_model_version
 from windvane.declaration import Objectives, Owner, check_text, did_you_mean
@@ -59,8 +60,8 @@ class Model:
             `WINDVANE_TOKEN_KEYS` holds the secret that signs tokens.
 
     Raises:
-        DeclarationError: a field, or the environment's `WINDVANE_SERIES_LIMIT` or `WINDVANE_TOKEN_KEYS`, cannot be
-            used; the message names it and the mend.
+        DeclarationError: a field, or the environment's `WINDVANE_SERIES_LIMIT`, `WINDVANE_TOKEN_KEYS` or
+            `WINDVANE_PROBE_KEY`, cannot be used; the message names it and the mend.
         BaselineError: the baseline cannot be read.
 
     Example:
@@ -94,6 +95,7 @@ class Model:
         """Check the declaration and begin to export it."""
         check_model_name(name)
         check_model_version(version)
+        load_key()
         _check_type("owner", owner, Owner)
         _check_type("objectives", objectives, Objectives)
         _check_type("events", events, PredictionEvents)

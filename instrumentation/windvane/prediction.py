@@ -10,6 +10,7 @@ from opentelemetry.trace import StatusCode
 
 from windvane import _events, _runtime, semconv
 from windvane._capture import UnsupportedError
+from windvane._probe_mark import is_probe
 from windvane._version import __version__
 from windvane._worker import lost
 from windvane.bins import category_of
@@ -197,7 +198,11 @@ class Prediction:
             rows = None if self.snapshot is None else self.snapshot[2]
             self.captured_output = self._take_output(output, rows)
         self._keep_tokens(self.captured_output)
-        _runtime.worker.submit(self)
+        self._submit()
+
+    def _submit(self) -> None:
+        if not is_probe():  # its own runs are counted where it runs; here it is no traffic
+            _runtime.worker.submit(self)
 
     def keyed_tokens(self) -> Iterator[tuple[str | None, str]]:
         """Give the token of each prediction with the caller's own key of its row; None where there is none."""
@@ -278,7 +283,7 @@ class StreamPrediction(Prediction):
         # What was given out before the stream broke off was an answer all the same.
         self.captured_output = self._outputs or None
         self._keep_tokens(self._predicted)
-        _runtime.worker.submit(self)
+        self._submit()
 
 
 class _Step:

@@ -243,8 +243,15 @@ OUTCOME_REFUSAL: Final = Attribute(
     ("malformed", "signature", "expired", "future", "model", "actual", "corrected"),
 )
 FEEDBACK_KIND: Final = Attribute("ml.feedback.kind", "string", "Kind of feedback, such as accepted or overridden.")
-PROBE_NAME: Final = Attribute("ml.probe.name", "string", "Name of the probe.")
-PROBE_RESULT: Final = Attribute("ml.probe.result", "string", "What the probe found.", ("passed", "failed", "error"))
+PROBE_NAME: Final = Attribute("ml.probe.name", "string", "Name of the probe: of the known case that is asked.")
+PROBE_RESULT: Final = Attribute(
+    "ml.probe.result",
+    "string",
+    "Whether the answer to the known case was as expected, or not, or there was none to judge.",
+    ("passed", "failed", "error"),
+)
+PROBE_MARK: Final = "windvane.probe.mark"
+"""Name of the entry of OpenTelemetry's baggage that tells the calls of probes from traffic."""
 
 PREDICTION_ID: Final = Attribute(
     "ml.prediction.id", "string", "Identity of the prediction: `<trace_id>-<span_id>` in lower-case hex."
@@ -571,8 +578,12 @@ FEEDBACK_RECEIVED: Final = Metric(
     "Feedback received on predictions.",
     (*_DEPLOYMENT, FEEDBACK_KIND),
 )
+# A probe asks whichever version answers, unless it names one.
 PROBE_RUNS: Final = Metric(
-    "ml.probe.runs", "counter", "{run}", "Runs of known cases.", (*_MODEL, PROBE_NAME, PROBE_RESULT)
+    "ml.probe.runs", "counter", "{run}", "Runs of known cases, by result.", (*_MODEL, PROBE_NAME, PROBE_RESULT)
+)
+PROBE_DURATION: Final = Metric(
+    "ml.probe.duration", "histogram", "s", "Duration of the runs of known cases.", (*_MODEL, PROBE_NAME)
 )
 
 QUEUE_SIZE: Final = Metric(

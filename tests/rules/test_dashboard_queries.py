@@ -62,6 +62,9 @@ def _version(version: str) -> dict[str, str]:
         f'ml_feature_age_seconds_bucket{{{feature},le="+Inf"}}': "0+100x120",
         f'windvane_records_dropped_total{{{at},windvane_drop_reason="queue_full"}}': "0+1x120",
         f"windvane_features_left_out{{{at}}}": "3x120",
+        f'ml_probe_runs_total{{{at},ml_probe_name="long trip",ml_probe_result="failed"}}': "0+1x120",
+        f'ml_probe_duration_seconds_bucket{{{at},ml_probe_name="long trip",le="0.1"}}': "0+1x120",
+        f'ml_probe_duration_seconds_bucket{{{at},ml_probe_name="long trip",le="+Inf"}}': "0+1x120",
         **{
             f'ml_feature_violations_total{{{feature},ml_violation_kind="{kind}"}}': f"0+{step}x120"
             for kind, step in (("missing", 100), ("unexpected", 0), ("type", 0), ("range", 1), ("category", 0))

@@ -77,14 +77,16 @@ def test_a_broken_feature_inhibits_its_drift_and_no_others(alertmanager: Server)
 
 
 def test_absent_telemetry_inhibits_all_of_its_model_but_itself(alertmanager: Server) -> None:
-    """Each alert there is, in any version; another model's stay."""
-    others = [name for name in ALERT_NAMES if name != "MLTelemetryAbsent"]
+    """In any version; not what probes find, who need no telemetry of the model; another model's alerts stay."""
+    others = [name for name in ALERT_NAMES if name not in {"MLTelemetryAbsent", "MLProbeFailing", "MLProbeStopped"}]
     alerts = [
         _alert("MLTelemetryAbsent"),
         *(_alert(name, version="4", feature="wind") for name in others),
         _alert("MLFeatureDrift", model="routes", feature="wind"),
+        _alert("MLProbeFailing"),
+        _alert("MLProbeStopped"),
     ]
-    _inhibits(alertmanager, alerts, [False, *[True] * len(others), False])
+    _inhibits(alertmanager, alerts, [False, *[True] * len(others), False, False, False])
 
 
 def test_what_pages_inhibits_its_tickets(alertmanager: Server) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from windvane_dashboards.rules import baseline, budget, canary, drift, health, service, telemetry, volume
+from windvane_dashboards.rules import baseline, budget, canary, drift, health, probe, service, telemetry, volume
 from windvane_dashboards.rules.alerting import Links
 from windvane_dashboards.rules.drift import DEFAULT_METHODS, METHODS
 from windvane_dashboards.rules.model import Alert, Group, Recording, to_yaml
@@ -43,6 +43,7 @@ _FAMILIES: Final = {
     "health": health,
     "drift": drift,
     "drift-budget": budget,
+    "probe": probe,
 }
 """The modules that have alerts, by the name of their group."""
 
@@ -91,6 +92,7 @@ def rule_set(
             *drift.recording(timings, methods),
             *budget.recording(timings),
             *health.recording(timings),
+            *probe.recording(timings),
         ),
         alerts=tuple(
             Group(f"windvane-alerts-{name}", timings.interval, family.alerts(timings, links))

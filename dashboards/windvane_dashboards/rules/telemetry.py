@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from windvane_dashboards.rules.alerting import Links
     from windvane_dashboards.rules.timings import Timings
 
-__all__ = ["DEFAULT_SEVERITY", "alerts", "recording"]
+__all__ = ["DEFAULT_SEVERITY", "alerts", "recording", "with_severity"]
 
 DEFAULT_SEVERITY: Final = "page"
 """Severity of what pages where the owner declared none."""
@@ -52,7 +52,8 @@ _OWNED: Final = f"{MODEL}, {labels(*OWNER_LABELS)}"
 _SEVERITY: Final = semconv.SEVERITY.label
 
 
-def _with_severity(expr: str) -> str:
+def with_severity(expr: str) -> str:
+    """Give what has no severity the one of what pages."""
     return f'label_replace({expr}, "{_SEVERITY}", "{DEFAULT_SEVERITY}", "{_SEVERITY}", "")'
 
 
@@ -104,7 +105,7 @@ def recording(timings: Timings) -> tuple[Group, ...]:
                     f"group by ({_OWNED}) (",
                     f"  {OWNER_REPORTING}",
                     f"  or on ({MODEL}) {OWNER_LAST_SEEN}",
-                    f"  or on ({MODEL}) {_with_severity(CALL_RATE)}",
+                    f"  or on ({MODEL}) {with_severity(CALL_RATE)}",
                     ")",
                 ),
                 "One owner for every model version there is: the present one, else the last known, else nobody "

@@ -32,6 +32,7 @@ _SUBCOMMANDS: Final = {
     "doctor": ("windvane.cli.doctor", "cli", "Check that this environment can send telemetry."),
     "outcomes": ("windvane_processors.outcomes.cli", "processors", "Report what became of predictions."),
     "preview": ("windvane_dashboards.cli_preview", "cli", "Look at the dashboards without a Grafana."),
+    "probe": ("windvane_processors.probe.cli", "cli", "Send known cases to a live endpoint and judge the answers."),
     "profile": ("windvane_processors.profile.cli", "processors", "Build, read and compare profiles."),
     "process": (
         "windvane_processors.process.cli",

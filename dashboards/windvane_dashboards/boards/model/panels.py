@@ -9,7 +9,7 @@ from windvane_dashboards import grafana as g
 from windvane_dashboards.boards.model import queries as q
 from windvane_dashboards.boards.shades import DRIFT_STEPS, DROP_COLOURS, SHARE_GRADES, VIOLATION_COLOURS
 from windvane_dashboards.links import FEATURE_UID, to
-from windvane_dashboards.promql import FEATURE_LABEL, KIND_LABEL, ROLE_LABEL
+from windvane_dashboards.promql import FEATURE_LABEL, KIND_LABEL, PROBE_LABEL, ROLE_LABEL
 
 _TO_FEATURE: Final = g.link(
     "Show this feature", to(FEATURE_UID, "model", "version", feature="${__value.raw:percentencode}")
@@ -344,4 +344,37 @@ def _data_health() -> list[tuple[g.Json, int, int]]:
     ]
 
 
-PANELS: Final = (*_glance(), *_service(), *_drift(), *_data_health())
+def _probes() -> list[tuple[g.Json, int, int]]:
+    case = f"{{{{{PROBE_LABEL}}}}}"
+    return [
+        (g.row("Known cases"), 24, 1),
+        (
+            g.timeseries(
+                "Known cases that do not pass",
+                "Share of the runs of each known case in ten minutes that were answered wrongly or not at all. Above a "
+                "half it pages. No data where no probe asks the model.",
+                [g.query("A", q.PROBES_NOT_PASSED, case)],
+                unit="percentunit",
+                colours={},
+                limits=g.thresholds((0.5, g.VERMILLION)),
+                maximum=1,
+            ),
+            12,
+            8,
+        ),
+        (
+            g.timeseries(
+                "Time that known cases take",
+                "The 95th percentile by case, from asking to the answer, with the way there and back. A dot is one "
+                "run: open its trace from there.",
+                [g.query("A", q.PROBE_DURATION, case, exemplars=True)],
+                unit="s",
+                colours={},
+            ),
+            12,
+            8,
+        ),
+    ]
+
+
+PANELS: Final = (*_glance(), *_service(), *_probes(), *_drift(), *_data_health())

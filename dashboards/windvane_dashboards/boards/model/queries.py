@@ -84,3 +84,13 @@ DROPPED: Final = (
     f"sum by ({semconv.DROP_REASON.label}) "
     f"(rate({of_model(semconv.RECORDS_DROPPED.prometheus_name)}[$__rate_interval]))"
 )
+
+# A probe without a version asks whichever answers.
+_OF_PROBES: Final = f'{{{p.MODEL_LABEL}="$model",{p.VERSION_LABEL}=~"|$version"}}'
+PROBES_NOT_PASSED: Final = (
+    f"max by ({p.PROBE_LABEL}) ({p.PROBE_NOT_PASSED}{_OF_PROBES} / ({p.PROBE_RUNS}{_OF_PROBES} > 0))"
+)
+PROBE_DURATION: Final = (
+    f"histogram_quantile(0.95, sum by ({p.PROBE_LABEL}, le) "
+    f"(rate({semconv.PROBE_DURATION.prometheus_name}_bucket{_OF_PROBES}[$__rate_interval])))"
+)

@@ -29,7 +29,7 @@ Signal: TypeAlias = Literal["traces", "metrics"]
 T = TypeVar("T")
 
 STEP_SECONDS: Final = 3.0
-"""What each step of a probe may take at most."""
+"""What each step may take at most."""
 
 _GRPC_METHODS: Final = {
     "traces": "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
@@ -210,7 +210,7 @@ def _bounded(step: Callable[[], Answer]) -> Answer:
         except Exception:  # noqa: BLE001 - a traceback on the terminal could show a header
             answers.append(Answer("broken"))
 
-    thread = threading.Thread(target=run, name="windvane-probe", daemon=True)
+    thread = threading.Thread(target=run, name="windvane-doctor", daemon=True)
     thread.start()
     thread.join(STEP_SECONDS)
     return answers[0] if answers else Answer("timeout")
