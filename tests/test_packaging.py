@@ -38,6 +38,7 @@ assert not extra, extra
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    assert (ROOT / "dashboards" / "preview" / "dist" / "index.html").is_file(), "run `make preview` first"
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=ROOT, check=True)
     (built,) = folder.glob("*.whl")
@@ -82,6 +83,7 @@ def test_the_wheel_with_all_extras_holds_what_the_commands_read(wheel: Path, tmp
         ["baseline", "show"],
         ["rules"],
         ["dashboards"],
+        ["preview"],
         ["probe", "run"],
     ):
         done = subprocess.run(
@@ -103,6 +105,9 @@ assert "site-packages" in str(collector_config())
 assert list((generated() / "rules").glob("*.yml"))
 from windvane_dashboards.cli_rules.explain import runbook
 assert runbook("MLFeatureDrift")
+from windvane_dashboards.preview import page_folder
+assert "site-packages" in str(page_folder())
+assert "MIT License" in (page_folder() / "NOTICES.txt").read_text()
 """
     done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -58,6 +58,9 @@ BROWN: Final = "#8C564B"
 GREY: Final = "#8E8E8E"
 NONE: Final = "transparent"
 
+# Where the axis ends at least, by unit: nothing but zeros would otherwise be drawn below 10,000 %.
+_AXES: Final = {"percentunit": 0.01, "cps": 0.1, "reqps": 0.1}
+
 _DATASOURCE: Final[Json] = {"type": "prometheus", "uid": "${datasource}"}
 _SCHEMA_VERSION: Final = 39  # of Grafana 11.0; newer ones migrate it when they load it
 EXPORT_INTERVAL: Final = "1m"
@@ -213,6 +216,7 @@ def timeseries(
             "spanNulls": False,
             "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
             "thresholdsStyle": {"mode": "dashed" if limits else "off"},
+            **({"axisSoftMax": _AXES[unit]} if unit in _AXES and maximum is None else {}),
         },
         "thresholds": limits or thresholds(),
     }

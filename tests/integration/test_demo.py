@@ -75,6 +75,8 @@ def test_both_alerts_reach_their_owner_and_resolve_and_no_panel_is_empty_meanwhi
         assert process.stdout is not None
         process.stdout.close()
     at = {step["name"]: step["seconds"] for step in reversed(steps)}
+    addresses = next(step["facts"] for step in steps if step["name"] == "stack")
+    assert addresses["dashboards"].startswith("http://127.0.0.1:")
     assert at["metrics"] < 30 + at["trained"]
     assert at["done"] < 240
     told = [step["facts"] for step in steps if step["name"] == "delivered"]

@@ -30,6 +30,7 @@ _SUBCOMMANDS: Final = {
     "dashboards": ("windvane_dashboards.cli_dashboards", "cli", "Render the Grafana dashboards."),
     "demo": ("windvane_processors.demo.cli", "demo", "See it work: real flights, a real service, a real stack."),
     "doctor": ("windvane.cli.doctor", "cli", "Check that this environment can send telemetry."),
+    "preview": ("windvane_dashboards.cli_preview", "cli", "Look at the dashboards without a Grafana."),
     "probe": ("windvane_processors.probe.cli", "cli", "Send known cases to a live endpoint and judge the answers."),
     "profile": ("windvane_processors.profile.cli", "processors", "Build, read and compare profiles."),
     "process": ("windvane_processors.process.cli", "processors", "Run the service that keeps profiles."),

@@ -40,7 +40,8 @@ def command(*, once: bool, as_json: bool) -> None:
     A model of flight delays, trained on January, serves the flights that follow. After a quiet stretch
     the feed begins to send distance in kilometres, which must reach the team's channel as a ticket; then
     it loses the weather, which must reach whoever is on call as a page. The feed is mended, and both
-    resolve. Windows pass 60 times faster than in production; thresholds are the real ones.
+    resolve. Windows pass 60 times faster than in production; thresholds are the real ones. The dashboards are at
+    the address that it prints.
 
     The first run builds the Collector, Prometheus and Alertmanager, which takes minutes.
     """
@@ -76,8 +77,8 @@ def _teller(console: Console) -> Callable[[Step], None]:
         style = _STYLES.get(step.name, "cyan")
         with _printing:
             console.print(f"[dim]{step.seconds:6.1f} s[/]  [{style}]{step.name:<10}[/]  {step.text}")
-            for name in ("inbox", "prometheus", "alertmanager"):
-                if step.name == "stack":
-                    console.print(f"{'':22}{name:<13} {step.facts[name]}")
+            if step.name == "stack":
+                for name, address in step.facts.items():
+                    console.print(f"{'':22}{name:<13} {address}")
 
     return report

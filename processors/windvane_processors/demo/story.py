@@ -11,11 +11,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from windvane import semconv
 from windvane.errors import StackError
+from windvane_dashboards.boards import render as render_boards
+from windvane_dashboards.links import FLEET_UID
+from windvane_dashboards.preview import Preview, page_folder
 from windvane_dashboards.rules import Timings, render
+from windvane_dashboards.server import CommandError
 from windvane_processors.demo.flights import WEATHER
 from windvane_processors.demo.inbox import Inbox, Notice
 from windvane_processors.demo.replay import Replay
@@ -23,9 +27,9 @@ from windvane_processors.demo.training import MODEL_NAME, OWNER, train
 from windvane_processors.stack import Child, Stack, answers, ensure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["SPEED", "Step", "tell"]
+__all__ = ["SPEED", "Running", "Step", "Teller", "running", "tell"]
 
 SPEED: Final = 60
 """How many times faster than in production the rules' windows pass; thresholds are the real ones."""
@@ -33,6 +37,12 @@ SPEED: Final = 60
 _QUIET_SECONDS: Final = 40.0
 _PATIENCE_SECONDS: Final = 100.0
 """Longest wait for an alert to be delivered or resolved; the drift window is a minute of it."""
+
+_SHOWN_MINUTES: Final = 10
+"""What the dashboards show of the past at first: the whole story."""
+
+_SCRAPE_INTERVAL: Final = "15s"
+"""Of the shipped Prometheus; the service itself exports more often."""
 
 _TICKET_RECEIVER: Final = "arrivals-channel"
 _PAGE_RECEIVER: Final = "arrivals-oncall"
@@ -57,17 +67,41 @@ class Step:
     bad: bool = False
 
 
-class _Teller:
-    """Keeps what was told and delivered, and waits for what is to come."""
+class Running(NamedTuple):
+    """What is there while the demo runs.
+
+    Attributes:
+        replay: the client, which can inject an incident.
+        parts: Collector, Prometheus and Alertmanager.
+        dashboards: their address; empty in a checkout whose page is not built.
+    """
+
+    replay: Replay
+    parts: Stack
+    dashboards: str
+
+
+class Teller:
+    """Keeps what was told and delivered, and waits for what is to come.
+
+    Args:
+        report: called with each step, from several threads.
+
+    Attributes:
+        notices: what was delivered.
+        failures: what should not have happened.
+    """
 
     def __init__(self, report: Callable[[Step], None]) -> None:
+        """Begin to count the seconds."""
         self._report = report
         self._begin = time.monotonic()
         self._changed = threading.Condition()
         self.notices: list[Notice] = []
         self.failures: list[str] = []
 
-    def step(self, name: str, text: str, *, bad: bool = False, **facts: object) -> None:
+    def step(self, name: str, text: str, *, bad: bool = False, **facts: Any) -> None:  # noqa: ANN401 - JSON
+        """Tell a step."""
         if bad:
             self.failures.append(text)
         self._report(Step(name, text, round(time.monotonic() - self._begin, 1), facts, bad))
@@ -88,6 +122,7 @@ class _Teller:
         )
 
     def wait_for(self, condition: Callable[[list[Notice]], bool], seconds: float) -> bool:
+        """Wait until what was delivered meets a condition; return whether it did within the seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self.notices), seconds)
 
@@ -108,11 +143,9 @@ def tell(report: Callable[[Step], None], *, once: bool, log: Callable[[str], Non
     Raises:
         StackError: a part cannot be found, built or started.
     """
-    teller = _Teller(report)
-    with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="windvane-demo-")))
-        replay = _set_up(stack, teller, directory, log)
-        _play(teller, replay)
+    teller = Teller(report)
+    with running(teller, log=log) as demo:
+        _play(teller, demo.replay)
         _judge(teller)
         if not once:
             teller.step("running", "the story is over; traffic goes on until Ctrl-C")
@@ -121,7 +154,23 @@ def tell(report: Callable[[Step], None], *, once: bool, log: Callable[[str], Non
     return not teller.failures
 
 
-def _set_up(stack: contextlib.ExitStack, teller: _Teller, directory: Path, log: Callable[[str], None]) -> Replay:
+@contextlib.contextmanager
+def running(teller: Teller, *, log: Callable[[str], None]) -> Iterator[Running]:
+    """Start everything, up to the first metrics in Prometheus; all is well until an incident is injected.
+
+    Args:
+        teller: is told each step.
+        log: called with lines about slow preparation.
+
+    Raises:
+        StackError: a part cannot be found, built or started.
+    """
+    with contextlib.ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="windvane-demo-")))
+        yield _set_up(stack, teller, directory, log)
+
+
+def _set_up(stack: contextlib.ExitStack, teller: Teller, directory: Path, log: Callable[[str], None]) -> Running:
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(train, directory)
         ensure(["otelcol", "prometheus", "alertmanager"], log=log)
@@ -139,12 +188,15 @@ def _set_up(stack: contextlib.ExitStack, teller: _Teller, directory: Path, log: 
             routing={"group_wait": "1s", "group_interval": "2s"},
         )
     )
+    dashboards = _start_preview(stack, parts.prometheus_url, log)
+    shown: dict[str, Any] = {"dashboards": dashboards} if dashboards else {}
     teller.step(
         "stack",
         "Collector, Prometheus and Alertmanager are up",
+        **shown,
+        inbox=inbox.url,
         prometheus=parts.prometheus_url,
         alertmanager=parts.alertmanager_url,
-        inbox=inbox.url,
     )
     url = _start_service(stack, directory, parts.otlp_http)
     teller.step("service", "the service answers", url=url)
@@ -153,7 +205,18 @@ def _set_up(stack: contextlib.ExitStack, teller: _Teller, directory: Path, log: 
     query = f'sum({metric}{{{semconv.MODEL_NAME.label}="{MODEL_NAME}"}}) > 0'
     _wait_until(lambda: bool(parts.query(query)), 60, "no metric of the model reached Prometheus")
     teller.step("metrics", "the first metrics stand in Prometheus", query=query)
-    return replay
+    return Running(replay, parts, dashboards)
+
+
+def _start_preview(stack: contextlib.ExitStack, prometheus: str, log: Callable[[str], None]) -> str:
+    """Return where the dashboards are; empty in a checkout whose page is not built."""
+    try:
+        page_folder()
+    except CommandError as error:
+        log(f"no dashboards: {error}")
+        return ""
+    preview = stack.enter_context(Preview(prometheus, render_boards(export_interval=_SCRAPE_INTERVAL)))
+    return f"{preview.url}/d/{FLEET_UID}?from=now-{_SHOWN_MINUTES}m&to=now&refresh=5s"
 
 
 def _start_service(stack: contextlib.ExitStack, directory: Path, otlp: str) -> str:
@@ -176,7 +239,7 @@ def _start_service(stack: contextlib.ExitStack, directory: Path, otlp: str) -> s
     return url
 
 
-def _play(teller: _Teller, replay: Replay) -> None:
+def _play(teller: Teller, replay: Replay) -> None:
     teller.step("quiet", f"flights of February, {replay.rate} a second; all is well", seconds=_QUIET_SECONDS)
     teller.wait_for(lambda _: False, _QUIET_SECONDS)
     early = [notice for notice in teller.notices if _is_page(notice) or _is_distance_ticket(notice)]
@@ -199,7 +262,7 @@ def _play(teller: _Teller, replay: Replay) -> None:
     _await(teller, "resolved", lambda notices: not _firing(notices, _is_distance_ticket))
 
 
-def _judge(teller: _Teller) -> None:
+def _judge(teller: Teller) -> None:
     """Hold every page and ticket against what the owner declared."""
     pages = [notice for notice in teller.notices if _is_page(notice)]
     tickets = [notice for notice in teller.notices if _is_distance_ticket(notice)]
@@ -255,7 +318,7 @@ def _firing(notices: list[Notice], kind: Callable[[Notice], bool]) -> bool:
     return "firing" in latest.values()
 
 
-def _await(teller: _Teller, what: str, condition: Callable[[list[Notice]], bool]) -> None:
+def _await(teller: Teller, what: str, condition: Callable[[list[Notice]], bool]) -> None:
     if not teller.wait_for(condition, _PATIENCE_SECONDS):
         teller.step("missing", f"{what}: not delivered within {_PATIENCE_SECONDS:g} s", bad=True)
 

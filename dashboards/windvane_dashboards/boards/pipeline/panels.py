@@ -61,11 +61,14 @@ PANELS: Final = (
     (
         g.timeseries(
             "Exports",
-            "Exports of distributions per second, by the error that ended them; those without one succeeded. A failed "
-            "export loses nothing if the next one succeeds: counts are cumulative.",
-            [g.query("A", q.EXPORTS, f"failed {{{{{semconv.ERROR_TYPE.label}}}}}")],
+            "Exports of distributions per second: those that arrived, and the others by the error that ended them. A "
+            "failed export loses nothing if the next one succeeds: counts are cumulative.",
+            [
+                g.query("A", q.EXPORTS_SENT, "sent"),
+                g.query("B", q.EXPORTS_FAILED, f"failed {{{{{semconv.ERROR_TYPE.label}}}}}"),
+            ],
             unit="cps",
-            colours={"failed ": g.BLUE},
+            colours={"sent": g.BLUE, "failed ": g.VERMILLION},
         ),
         8,
         8,

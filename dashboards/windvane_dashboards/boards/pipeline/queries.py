@@ -11,6 +11,9 @@ from typing import Final
 from windvane import semconv
 from windvane_dashboards import promql as p
 
+_EXPORTS: Final = semconv.EXPORTS.prometheus_name
+_SENT: Final = f'{{{semconv.ERROR_TYPE.label}=""}}'
+_FAILED: Final = f'{{{semconv.ERROR_TYPE.label}!=""}}'
 _GROUPS: Final = 'rule_group=~".*;windvane-.*"'
 
 
@@ -22,7 +25,8 @@ DROPPED: Final = f"sum by ({semconv.DROP_REASON.label}) ({_rate(semconv.RECORDS_
 DROPPED_MODELS: Final = f"topk(5, sum by ({p.MODEL}) ({p.LOST_RATE}))"
 QUEUE: Final = f"max({semconv.QUEUE_SIZE.prometheus_name})"
 LAG: Final = f"max({semconv.WORKER_LAG.prometheus_name})"
-EXPORTS: Final = f"sum by ({semconv.ERROR_TYPE.label}) ({_rate(semconv.EXPORTS.prometheus_name)})"
+EXPORTS_SENT: Final = f"sum({_rate(_EXPORTS + _SENT)})"
+EXPORTS_FAILED: Final = f"sum by ({semconv.ERROR_TYPE.label}) ({_rate(_EXPORTS + _FAILED)}) or vector(0)"
 LEFT_OUT: Final = f"max by ({p.MODEL}) ({semconv.FEATURES_LEFT_OUT.prometheus_name})"
 
 COLLECTOR_QUEUE: Final = "max by (exporter) (otelcol_exporter_queue_size / otelcol_exporter_queue_capacity)"

@@ -1,0 +1,1 @@
+window.__grafana_public_path__ = '/public/';
