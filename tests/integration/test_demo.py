@@ -85,6 +85,12 @@ def test_both_alerts_reach_their_owner_and_resolve_and_no_panel_is_empty_meanwhi
     page = next(f for f in told if f["labels"]["severity"] == "page")
     assert page["receiver"] == "arrivals-oncall"
     assert page["runbook_url"].startswith("https://")
+    (landed,) = (step["facts"] for step in steps if step["name"] == "landed")
+    assert set(landed["results"]) <= {"right", "wrong"}
+    counted = sum(landed["results"].values())
+    assert 0.8 * landed["reported"] < counted <= landed["reported"], "but for the last second, each that was reported"
+    assert counted > 1000
+    assert not any("MLProbe" in facts["labels"]["alertname"] for facts in told)
     assert steps[-1]["facts"] == {"ok": True}
     assert len(found) > 130
     without = {f"{one['board']} {one['panel']} {one['query']}": one["reason"] for one in found if one["status"] != "ok"}

@@ -22,7 +22,7 @@ from windvane.snapshot import feature_drift
 from windvane_dashboards.rules import Alert, health, rule_set
 from windvane_processors.check import FAIL_ON, batch, count_batch, judge
 from windvane_processors.check.report import BROKEN_EXCESS, GRADES
-from windvane_processors.demo.flights import FEATURES, LABEL, rows_after_training, training_flights
+from windvane_processors.demo.flights import FEATURES, LABEL, flights_after_training, training_flights
 from windvane_processors.reference import files
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def test_real_flights_in_kilometres_are_named(tmp_path: Path, capsys: pytest.Cap
     flights = training_flights()[[*FEATURES, LABEL]]
     baseline = tmp_path / "flights.json"
     Baseline.from_frame(flights, model="flight-delay", version="1", output=LABEL).save(baseline)
-    later = pd.DataFrame([row for row, _ in zip(rows_after_training(), range(20_000), strict=False)])
+    later = pd.DataFrame([flight.row for flight, _ in zip(flights_after_training(), range(20_000), strict=False)])
     units = {}
     for unit, factor in (("miles", 1.0), ("kilometres", 1.609344)):
         path = tmp_path / f"{unit}.parquet"

@@ -22,6 +22,7 @@ __all__ = ["command"]
 _STYLES = {
     "delivered": "yellow",
     "incident": "red",
+    "landed": "magenta",
     "mended": "green",
     "quiet": "green",
     "done": "bold green",
@@ -37,11 +38,11 @@ _STYLES = {
 def command(*, once: bool, as_json: bool) -> None:
     """Watch a model in production: real flights, a real service, a real stack.
 
-    A model of flight delays, trained on January, serves the flights that follow. After a quiet stretch
-    the feed begins to send distance in kilometres, which must reach the team's channel as a ticket; then
-    it loses the weather, which must reach whoever is on call as a page. The feed is mended, and both
-    resolve. Windows pass 60 times faster than in production; thresholds are the real ones. The dashboards are at
-    the address that it prints.
+    A model of flight delays, trained on January, serves the flights that follow, is asked known cases, and
+    hears of each flight that lands whether it was late. After a quiet stretch the feed begins to send
+    distance in kilometres, which must reach the team's channel as a ticket; then it loses the weather, which
+    must reach whoever is on call as a page. The feed is mended, and both resolve. Windows pass 60 times
+    faster than in production; thresholds are the real ones. The dashboards are at the address that it prints.
 
     The first run builds the Collector, Prometheus and Alertmanager, which takes minutes.
     """

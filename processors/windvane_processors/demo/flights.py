@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import distribution
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +19,12 @@ __all__ = [
     "CATEGORICAL",
     "FEATURES",
     "LABEL",
+    "LATE_MINUTES",
     "NUMERIC",
     "OBSERVED_AT",
     "WEATHER",
-    "rows_after_training",
+    "Flight",
+    "flights_after_training",
     "table",
     "training_flights",
 ]
@@ -43,9 +45,13 @@ FEATURES: Final = (*CATEGORICAL, *NUMERIC)
 """What the model sees, all of it known before departure; distance in miles."""
 
 LABEL: Final = "late"
-"""Whether the flight arrived more than 15 minutes late."""
+"""Whether the flight arrived later than `LATE_MINUTES`."""
+
+LATE_MINUTES: Final = 15
+"""The industry's own definition: more than so many minutes after the schedule."""
 
 _TRAINING_MONTHS: Final = 1
+_DAY_MINUTES: Final = 1440
 
 
 def table(file: str) -> pd.DataFrame:
@@ -67,21 +73,47 @@ def training_flights() -> pd.DataFrame:
     return january[january["arr_delay"].notna()].reset_index(drop=True)
 
 
-def rows_after_training() -> Iterator[dict[str, object]]:
-    """The features of every later flight as a service gets them, in time order; None where a value is missing."""
+class Flight(NamedTuple):
+    """A flight as it went.
+
+    Attributes:
+        row: its features as a service gets them; None where a value is missing.
+        departs: minutes from the begin of the year to its scheduled departure.
+        lands: the same to its landing, by its delay at departure and its time in the air; None for one that never
+            landed where it should.
+        delay: minutes by which it arrived after the schedule; None as above.
+    """
+
+    row: dict[str, object]
+    departs: int
+    lands: int | None
+    delay: int | None
+
+
+def flights_after_training() -> Iterator[Flight]:
+    """Every later flight, in the order of scheduled departures."""
     flights = _flights()
-    later = flights.loc[flights["month"] > _TRAINING_MONTHS, list(FEATURES)]
-    columns = [later[name].astype(object).where(later[name].notna(), None).tolist() for name in FEATURES]
-    for values in zip(*columns, strict=True):
-        yield dict(zip(FEATURES, values, strict=True))
+    later = flights[flights["month"] > _TRAINING_MONTHS]
+    columns = [
+        later[name].astype(object).where(later[name].notna(), None).tolist()
+        for name in (*FEATURES, "departs", "lands", "arr_delay")
+    ]
+    for *values, departs, lands, delay in zip(*columns, strict=True):
+        row = dict(zip(FEATURES, values, strict=True))
+        yield Flight(row, departs, None if lands is None else int(lands), None if delay is None else int(delay))
 
 
 @cache
 def _flights() -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415 - as above
+
     hour = ["origin", "month", "day", "hour"]
     weather = table("weather.csv")[[*hour, *WEATHER]].drop_duplicates(hour)
     flights = table("flights.csv.zip").sort_values(["month", "day", "sched_dep_time"], kind="stable")
     joined = flights.merge(weather, on=hour, how="left")
-    joined[LABEL] = joined["arr_delay"] > 15  # noqa: PLR2004 - minutes, the industry's own definition
-    result: pd.DataFrame = joined[["month", "day", *FEATURES, "arr_delay", LABEL]]
+    joined[LABEL] = joined["arr_delay"] > LATE_MINUTES
+    clock, day = joined["sched_dep_time"], pd.to_datetime(joined[["year", "month", "day"]]).dt.dayofyear
+    joined["departs"] = day * _DAY_MINUTES + clock // 100 * 60 + clock % 100  # the clock has hours and minutes, as 1345
+    joined["lands"] = joined["departs"] + joined["dep_delay"] + joined["air_time"]
+    result: pd.DataFrame = joined[["month", *FEATURES, "departs", "lands", "arr_delay", LABEL]]
     return result

@@ -1,7 +1,8 @@
-"""Sends the flights after training to the service, in time order, with or without an incident."""
+"""Sends the flights after training to the service, and what became of each that lands; with or without an incident."""
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import threading
 import time
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Final, Self
 
 import httpx
 
-from windvane_processors.demo.flights import OBSERVED_AT, WEATHER, rows_after_training
+from windvane_processors.demo.flights import LATE_MINUTES, OBSERVED_AT, WEATHER, flights_after_training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from windvane_processors.demo.flights import Flight
 
 __all__ = ["INCIDENTS", "Replay"]
 
@@ -24,6 +27,7 @@ _BAD_CALL_EVERY: Final = 499
 share of calls only now and then."""
 _SECONDS_OF_WEATHER: Final = 60
 """It is observed once an hour, which the demo passes in a minute."""
+_YEAR_MINUTES: Final = 365 * 24 * 60
 
 
 def _no_flight(row: dict[str, object]) -> dict[str, object]:
@@ -47,7 +51,10 @@ INCIDENTS: Final[dict[str, Callable[[dict[str, object]], dict[str, object]]]] = 
 
 
 class Replay:
-    """A client thread that sends `rate` flights a second; a context manager.
+    """A client thread that sends `rate` flights a second, and for each that lands whether it was late.
+
+    A context manager. A day of flights passes in about nine seconds, and flights land in the order in which they did,
+    after those that departed while they were in the air.
 
     Args:
         url: address of the service.
@@ -55,6 +62,7 @@ class Replay:
     Attributes:
         rate: flights a second.
         rows: flights answered so far.
+        landed: flights reported to have landed so far.
         failures: calls that got no answer.
         incidents: names of the incidents of `INCIDENTS` under way; empty while the feed is sound.
     """
@@ -66,6 +74,8 @@ class Replay:
         self.rows = 0
         self.failures = 0
         self.incidents: list[str] = []
+        self.landed = 0
+        self._in_the_air: list[tuple[int, int, str, int]] = []
         self._url = url
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._send_all, name="replay", daemon=True)
@@ -81,23 +91,47 @@ class Replay:
         self._thread.join(timeout=10)
 
     def _send_all(self) -> None:
-        # The year is over after 50 minutes; then it starts again.
-        flights = itertools.chain.from_iterable(rows_after_training() for _ in itertools.count())
+        flights = _years_of_flights()
         due = time.monotonic()
         with httpx.Client(base_url=self._url, timeout=10) as client:
             for call in itertools.count(1):
                 if self._stop.wait(max(0.0, due - time.monotonic())):
                     return
                 due = max(due + 1 / _CALLS_PER_SECOND, time.monotonic() - 1)
-                observed = {OBSERVED_AT: time.time() // _SECONDS_OF_WEATHER * _SECONDS_OF_WEATHER}
-                batch = [{**row, **observed} for row in itertools.islice(flights, _ROWS_PER_CALL)]
-                if call % _BAD_CALL_EVERY == _BAD_CALL_EVERY // 2:
-                    batch = [_no_flight(row) for row in batch]
-                for incident in tuple(self.incidents):
-                    batch = [INCIDENTS[incident](row) for row in batch]
+                batch = list(itertools.islice(flights, _ROWS_PER_CALL))
                 try:
-                    client.post("/predict", json=batch).raise_for_status()
+                    self._depart(client, batch, call)
+                    self._land(client, batch[-1].departs)
                 except httpx.HTTPError:
                     self.failures += 1
-                else:
-                    self.rows += len(batch)
+
+    def _depart(self, client: httpx.Client, flights: list[Flight], call: int) -> None:
+        observed = {OBSERVED_AT: time.time() // _SECONDS_OF_WEATHER * _SECONDS_OF_WEATHER}
+        rows = [{**flight.row, **observed} for flight in flights]
+        if call % _BAD_CALL_EVERY == _BAD_CALL_EVERY // 2:
+            rows = [_no_flight(row) for row in rows]
+        for incident in tuple(self.incidents):
+            rows = [INCIDENTS[incident](row) for row in rows]
+        tokens = client.post("/predict", json=rows).raise_for_status().json()["tokens"]
+        self.rows += len(rows)
+        for flight, token in zip(flights, tokens, strict=True):
+            if flight.lands is not None and flight.delay is not None:
+                heapq.heappush(self._in_the_air, (flight.lands, flight.departs, token, flight.delay))
+
+    def _land(self, client: httpx.Client, now: int) -> None:
+        """Report the flights that have landed by a minute of the year."""
+        landed = []
+        while self._in_the_air and self._in_the_air[0][0] <= now:
+            _, _, token, delay = heapq.heappop(self._in_the_air)
+            landed.append([token, delay > LATE_MINUTES])
+        if landed:
+            client.post("/landed", json=landed).raise_for_status()
+            self.landed += len(landed)
+
+
+def _years_of_flights() -> Iterator[Flight]:
+    """Each flight in time order; the year is over after 50 minutes, then it starts again."""
+    for year in itertools.count():
+        for flight in flights_after_training():
+            lands = None if flight.lands is None else flight.lands + year * _YEAR_MINUTES
+            yield flight._replace(departs=flight.departs + year * _YEAR_MINUTES, lands=lands)

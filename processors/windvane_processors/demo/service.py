@@ -24,6 +24,9 @@ from windvane_processors.demo.training import CANARY, MODEL_FILE, MODEL_NAME, OW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
+
+    Predict: TypeAlias = Callable[[list[dict[str, Any]]], list[float]]
 
 __all__ = ["make_app"]
 
@@ -38,20 +41,21 @@ def make_app(directory: Path) -> FastAPI:
         directory: holds the trained model and its baseline.
 
     Returns:
-        An application with `POST /predict` (a list of flights in, probabilities of being late out) and
-        `GET /health`.
+        An application with `POST /predict` (a list of flights in; out, for each, the probability of being late and the
+        token to report by whether it was), `POST /landed` (a list of such pairs in) and `GET /health`.
     """
     windvane.configure()
     pipeline = pickle.loads((directory / MODEL_FILE).read_bytes())  # noqa: S301 - the demo wrote it a moment ago
 
-    def deploy(version: str, variant: str) -> Callable[[list[dict[str, Any]]], list[float]]:
+    def deploy(version: str, variant: str) -> tuple[windvane.Model, Predict]:
         flights = windvane.Model(
             MODEL_NAME,
             version=version,
             variant=variant,
             baseline=directory / baseline_file(version),
             owner=OWNER,
-            objectives=windvane.Objectives(availability=0.99, latency=(1.0, 0.99), drift=0.99),
+            objectives=windvane.Objectives(availability=0.99, latency=(1.0, 0.99), quality=0.75, drift=0.99),
+            outcomes=windvane.Outcomes("binary"),
             event_time={WEATHER[0]: OBSERVED_AT},
         )
 
@@ -62,7 +66,7 @@ def make_app(directory: Path) -> FastAPI:
             probabilities: list[float] = pipeline.predict_proba(frame)[:, 1].tolist()
             return probabilities
 
-        return predict
+        return flights, predict
 
     stable, canary = deploy(STABLE, "stable"), deploy(CANARY, "canary")
     calls = itertools.count(1)
@@ -71,9 +75,15 @@ def make_app(directory: Path) -> FastAPI:
     app.add_middleware(FlushOnShutdown)
 
     @app.post("/predict")
-    def post_predict(flights: list[dict[str, Any]]) -> list[float]:
-        predict = stable if next(calls) % _CANARY_EVERY else canary
-        return predict(flights)
+    def post_predict(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        model, predict = stable if next(calls) % _CANARY_EVERY else canary
+        return {"late": predict(rows), "tokens": model.tokens()}
+
+    @app.post("/landed")
+    def post_landed(landed: list[tuple[str, bool]]) -> int:
+        # A token tells which version predicted, so either can take the outcomes of both.
+        model, _ = stable
+        return model.outcome([token for token, _ in landed], [late for _, late in landed])
 
     @app.get("/health")
     def health() -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -18,7 +19,19 @@ from windvane_processors.demo.flights import CATEGORICAL, FEATURES, LABEL, train
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["CANARY", "MODEL_FILE", "MODEL_NAME", "OUTPUT", "OWNER", "STABLE", "baseline_file", "train"]
+    import pandas as pd
+
+__all__ = [
+    "CANARY",
+    "MODEL_FILE",
+    "MODEL_NAME",
+    "OUTPUT",
+    "OWNER",
+    "PROBE_CASES_FILE",
+    "STABLE",
+    "baseline_file",
+    "train",
+]
 
 MODEL_NAME: Final = "flight-delay"
 STABLE: Final = "1"
@@ -29,6 +42,7 @@ OUTPUT: Final = "late_probability"
 OWNER: Final = Owner(team="arrivals", severity="page", runbook_url="https://wiki.example.com/arrivals/flight-delay")
 
 MODEL_FILE: Final = "flight-delay.pickle"
+PROBE_CASES_FILE: Final = "flight-delay.probes.json"
 _ROWS_TO_SHUFFLE: Final = 2000
 _SOURCES: Final = {
     "distance": {"source": "schedule", "unit": "[mi_i]"},
@@ -49,7 +63,7 @@ def train(directory: Path) -> int:
     """Train, and write the model and a baseline for each version into a directory.
 
     Args:
-        directory: where `MODEL_FILE` and the files of `baseline_file` are written.
+        directory: where `MODEL_FILE`, `PROBE_CASES_FILE` and the files of `baseline_file` are written.
 
     Returns:
         Number of flights trained on.
@@ -70,6 +84,7 @@ def _train(directory: Path) -> int:
     pipeline.fit(rows, flights[LABEL])
     (directory / MODEL_FILE).write_bytes(pickle.dumps(pipeline))
     reference = rows.assign(**{OUTPUT: pipeline.predict_proba(rows)[:, 1]})
+    (directory / PROBE_CASES_FILE).write_text(json.dumps(_known_cases(reference)))
     some = flights.sample(_ROWS_TO_SHUFFLE, random_state=0)
     told = permutation_importance(
         pipeline, some[list(FEATURES)], some[LABEL], scoring="roc_auc", n_repeats=1, random_state=0
@@ -77,7 +92,29 @@ def _train(directory: Path) -> int:
     importances = {name: max(loss, 0.0) for name, loss in zip(FEATURES, told.importances_mean, strict=True)}
     for version in (STABLE, CANARY):
         baseline = Baseline.from_frame(
-            reference, model=MODEL_NAME, version=version, output=OUTPUT, importances=importances, about=_SOURCES
+            reference,
+            model=MODEL_NAME,
+            version=version,
+            output=OUTPUT,
+            importances=importances,
+            about=_SOURCES,
         )
         baseline.save(directory / baseline_file(version))
     return len(flights)
+
+
+def _known_cases(reference: pd.DataFrame) -> dict[str, Any]:
+    """Return the flights that the model is surest of, as the file that `windvane probe run` reads."""
+    by_score = reference.sort_values(OUTPUT)
+    return {
+        "model": MODEL_NAME,
+        "cases": [
+            {
+                "name": name,
+                "request": {"path": "/predict", "json": json.loads(flight[list(FEATURES)].to_json(orient="records"))},
+                "expect": {"json": {"/late/0": {"approx": float(flight[OUTPUT].iloc[0]), "within": 0.01}}},
+                "timeout": 1,
+            }
+            for name, flight in (("a flight on time", by_score.head(1)), ("a late flight", by_score.tail(1)))
+        ],
+    }
