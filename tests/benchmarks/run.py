@@ -226,6 +226,47 @@ def profiling() -> Iterator[Figure]:
     yield figure("profiled-rows: us of the worker's CPU per dict row of 30, against bins alone", own, rival, "<= 2")
 
 
+def expecting() -> Iterator[Figure]:
+    """What expected outcomes add to the worker's CPU, over that of counting into bins, and to the caller's time."""
+    rng = np.random.default_rng(0)
+    data = {column: rng.normal(size=10_000) for column in _ROW}
+    scores = rng.uniform(size=10_000)
+    data |= {"score": scores, "late": rng.random(10_000) < scores}
+    of = {"version": "1", "output": "score"}
+    with_it = {"actual": "late", "outcomes": windvane.Outcomes("binary")}
+    predicts = []
+    for name, options in (("expecting", with_it), ("not-expecting", {"exclude": ["late"]})):
+        baseline = windvane.Baseline.from_frame(data, model=name, **of, **options)
+        predicts.append(windvane.Model(name, version="1", baseline=baseline).predict(lambda _rows, answer: answer))
+    rows = np.array([data[column] for column in _ROW]).T
+    dicts = [dict(zip(_ROW, values.tolist(), strict=True)) for values in rows[:5000]]
+    answers = scores.tolist()
+    predicts[0](rows, scores)
+    thread = next(thread for thread in threading.enumerate() if thread.name == "windvane-worker")
+    assert thread.ident is not None
+    clock = time.pthread_getcpuclockid(thread.ident)
+
+    def singles(predict: Callable[..., object]) -> None:
+        for row, answer in zip(dicts, answers, strict=False):
+            predict(row, answer)
+
+    def seconds(call: Callable[[], object], number: int) -> float:
+        begin = time.clock_gettime(clock)
+        call()
+        _runtime.worker.drain(30)
+        return (time.clock_gettime(clock) - begin) / number * 1e6
+
+    own, rival = in_turn(*[lambda p=p: seconds(lambda: p(rows, scores), len(rows)) for p in predicts])
+    text = "expected-batch: us of the worker's CPU per row of 30 in batches of 10,000, against bins alone"
+    yield figure(text, own, rival, "<= 1.2")
+    own, rival = in_turn(*[lambda p=p: seconds(lambda: singles(p), len(dicts)) for p in predicts])
+    text = "expected-rows: us of the worker's CPU per dict row of 30, against bins alone"
+    yield figure(text, own, rival, "<= 1.2")
+    SAMPLER.on = False
+    own, rival = in_turn(*[lambda p=p: per_call(lambda: p(dicts[0], 0.5), 1000) for p in predicts])
+    yield figure("expected-caller: us of the caller, against bins alone", own, rival, "<= 1.02")
+
+
 def batch() -> Iterator[Figure]:
     """Profiles of large files, and of Spark's frames."""
     import batch as of_files  # noqa: PLC0415 - it needs Spark
@@ -403,6 +444,7 @@ GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "rivals": rivals,
     "throughput": throughput,
     "profiling": profiling,
+    "expecting": expecting,
     "batch": batch,
     "outcomes": outcomes,
     "tail": tail,
