@@ -112,7 +112,7 @@ def _flights() -> pd.DataFrame:
     flights = table("flights.csv.zip").sort_values(["month", "day", "sched_dep_time"], kind="stable")
     joined = flights.merge(weather, on=hour, how="left")
     joined[LABEL] = joined["arr_delay"] > LATE_MINUTES
-    clock, day = joined["sched_dep_time"], pd.to_datetime(joined[["year", "month", "day"]]).dt.dayofyear
+    clock, day = joined["sched_dep_time"], pd.to_datetime(joined[["year", "month", "day"]]).dt.day_of_year
     joined["departs"] = day * _DAY_MINUTES + clock // 100 * 60 + clock % 100  # the clock has hours and minutes, as 1345
     joined["lands"] = joined["departs"] + joined["dep_delay"] + joined["air_time"]
     result: pd.DataFrame = joined[["month", *FEATURES, "departs", "lands", "arr_delay", LABEL]]
