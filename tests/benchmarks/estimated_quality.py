@@ -56,7 +56,7 @@ def _flights() -> pd.DataFrame:
     weather = table("weather.csv")[[*hour, *WEATHER]].drop_duplicates(hour)
     flights = table("flights.csv.zip").sort_values(["month", "day", "sched_dep_time"], kind="stable")
     flights = flights[flights["arr_delay"].notna()].merge(weather, on=hour, how="left")
-    flights["week"] = (pd.to_datetime(flights[["year", "month", "day"]]).dt.dayofyear - 1) // 7
+    flights["week"] = (pd.to_datetime(flights[["year", "month", "day"]]).dt.day_of_year - 1) // 7
     flights["late"] = (flights["arr_delay"] > _LATE).astype(int)
     chosen: pd.DataFrame = flights[["week", *FEATURES, "late", "arr_delay"]]
     return chosen
