@@ -85,13 +85,13 @@ class Sums:
             cell[0] += amount
         return outcome.value
 
-    def add_feedback(self, token: Token, kind: object) -> str:
+    def add_feedback(self, token: Token, kind: object, now: float) -> str:
         """Count feedback and return its kind, by which it is counted.
 
         Raises:
             TokenError: it cannot be counted; nothing was.
         """
-        key = feedback_key(token, kind, self.caps)
+        key = feedback_key(token, kind, now, self.caps)
         feedback = self._known.get(key) or self._learn(key)
         feedback.cells[0][0] += 1
         return feedback.value
@@ -152,8 +152,7 @@ class Ledger:
             reported: each token with what came true; some thousands at once, as others wait meanwhile.
             model: the only model whose tokens are taken; None for any.
         """
-        now = time.time()
-        return self._count(keys, reported, model, lambda sums, token, actual: sums.add(token, actual, now))
+        return self._count(keys, reported, model, Sums.add)
 
     def feedback(self, keys: TokenKeys, reported: Iterable[tuple[str, object]], *, model: str | None) -> Reported:
         """Count feedback.
@@ -203,17 +202,18 @@ class Ledger:
         keys: TokenKeys,
         reported: Iterable[tuple[str, object]],
         model: str | None,
-        add: Callable[[Sums, Token, object], str],
+        add: Callable[[Sums, Token, object, float], str],
     ) -> Reported:
         counted: list[tuple[Token, str]] = []
         refused: list[tuple[int, TokenError]] = []
+        now = time.time()
         with self._lock:
             sums = self._sums
             for position, (text, value) in enumerate(reported):
                 try:
                     token = keys.read(text)
                     _check_model(token, model)
-                    counted.append((token, add(sums, token, value)))
+                    counted.append((token, add(sums, token, value, now)))
                 except TokenError as error:
                     sums.note(_refusals(error.reason), 1)
                     refused.append((position, error))

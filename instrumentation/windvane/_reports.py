@@ -63,7 +63,7 @@ def send_events(event: semconv.Event, counted: Sequence[tuple[Token, str]]) -> N
     sampled = [pair for pair in counted if pair[0].sampled]
     if not sampled:
         return
-    left = 0
+    left = len(sampled)
     try:
         with _events.sending(event) as logger:
             if logger is None:

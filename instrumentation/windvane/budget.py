@@ -228,7 +228,7 @@ def _outcome_series(baseline: Baseline | None, outcomes: Outcomes | None) -> int
         "ranking": (outcomes.k or 0) + 1,
     }
     lag = len(LAG_BOUNDS) + 1 + 2
-    results = 2  # unjudged, or right and wrong
+    results = 1 if outcomes.kind == "regression" and outcomes.tolerance is None else 2  # unjudged, or right and wrong
     return results * sum(segments or [1]) + of_kind[outcomes.kind] + lag + MAX_FEEDBACK_KINDS + 1
 
 

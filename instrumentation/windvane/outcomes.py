@@ -433,15 +433,7 @@ def judge(token: Token, actual: object, now: float, caps: Caps) -> tuple[_Judged
     Raises:
         TokenError: as `increments`, but for `model`.
     """
-    lag = now - token.time
-    if lag > MAX_TOKEN_AGE:
-        msg = f"the prediction is more than {MAX_TOKEN_AGE / _DAY:.0f} days old"
-        raise TokenError(msg, "expired")
-    if lag < 0:
-        if lag < -MAX_AHEAD:
-            msg = "the prediction lies more than a day ahead of its outcome: a clock is wrong"
-            raise TokenError(msg, "future")
-        lag = 0.0
+    lag = _lag(token, now)
     names: _Names = token[:4]
     deployment = names[:3]
     if names[3] is not None:
@@ -450,24 +442,44 @@ def judge(token: Token, actual: object, now: float, caps: Caps) -> tuple[_Judged
     return judged, ((_lag_series, deployment, bisect_left(LAG_BOUNDS, lag)), (1, lag))
 
 
-def feedback_key(token: Token, kind: object, caps: Caps) -> Key:
+def _lag(token: Token, now: float) -> float:
+    """Return the seconds from a prediction to now.
+
+    Raises:
+        TokenError: the prediction is too old (`expired`) or lies in the future (`future`).
+    """
+    lag = now - token.time
+    if lag > MAX_TOKEN_AGE:
+        msg = f"the prediction is more than {MAX_TOKEN_AGE / _DAY:.0f} days old"
+        raise TokenError(msg, "expired")
+    if lag < -MAX_AHEAD:
+        msg = "the prediction lies more than a day ahead of its outcome: a clock is wrong"
+        raise TokenError(msg, "future")
+    return max(lag, 0.0)
+
+
+def feedback_key(token: Token, kind: object, now: float, caps: Caps) -> Key:
     """Return the key of the one series that feedback adds 1 to.
 
     Args:
         token: the prediction's.
         kind: a text; one of more than 64 characters counts as `_OTHER`.
+        now: when it was reported, in seconds since 1970.
         caps: of whoever counts.
 
     Raises:
-        TokenError: the kind is no text, or empty (`actual`).
+        TokenError: the kind is no text, or empty (`actual`), or the prediction is too old (`expired`) or lies in the
+            future (`future`).
     """
-    if not isinstance(kind, str) or not kind.strip():
+    _lag(token, now)
+    text = str.__str__(kind) if issubclass(type(kind), str) else ""  # a plain copy, of an enumeration's member too
+    if not text.strip():
         msg = "the kind of feedback must be a text"
         raise TokenError(msg, "actual")
     deployment = token[:3]
-    if len(kind) > _MAX_FEEDBACK_KIND:
+    if len(text) > _MAX_FEEDBACK_KIND:
         return _feedback_series, deployment, semconv.OTHER_CLASS
-    return _feedback_series, deployment, caps.feedback(deployment, kind.encode("utf-8", "replace").decode())
+    return _feedback_series, deployment, caps.feedback(deployment, text.encode("utf-8", "replace").decode())
 
 
 def series_of(key: Key) -> tuple[Series, ...]:
@@ -616,7 +628,8 @@ def _is_real(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _item_names(value: object) -> list[str | None]:
+def _item_names(value: Any) -> list[str | None]:  # noqa: ANN401 - any object
     """Return the names of the items of a list, or of one item; None for what names none."""
-    listed: list[object] = list(value) if isinstance(value, list | tuple | set | frozenset | np.ndarray) else [value]
-    return [category_of(item) for item in listed]
+    # By type(), since isinstance also believes a value's own __class__.
+    many = issubclass(type(value), list | tuple | set | frozenset) or (type(value) is np.ndarray and value.ndim)
+    return [category_of(item) for item in (value if many else [value])]

@@ -393,8 +393,9 @@ def _names(model: str, version: str, variant: str | None, segment: str | None) -
 # --- Reading: nothing here trusts a byte. ------------------------------------------------------------------------
 
 
-def _decoded(text: object) -> bytes:
-    if not isinstance(text, str) or not 0 < len(text) <= _MAX_LENGTH:
+def _decoded(text: str) -> bytes:
+    # By type(), since isinstance also believes a value's own __class__.
+    if not issubclass(type(text), str) or not 0 < len(text) <= _MAX_LENGTH:
         msg = f"this is no token: it must be a text of at most {_MAX_LENGTH} characters"
         raise TokenError(msg, "malformed")
     try:
@@ -409,7 +410,7 @@ def _decoded(text: object) -> bytes:
     return body
 
 
-def _parts(text: object) -> tuple[bytes, bytes]:
+def _parts(text: str) -> tuple[bytes, bytes]:
     """Return what is signed, and the signature; no byte where there is none."""
     body = _decoded(text)
     head = body[0]
