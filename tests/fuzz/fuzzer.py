@@ -25,8 +25,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 import windvane
 from windvane import semconv
-from windvane.errors import WindvaneError
+from windvane._ledger import Ledger
+from windvane.errors import TokenError, WindvaneError
 from windvane.profiles import DatasetProfile
+from windvane.tokens import PredictedClass, PredictedNumber, PredictedRanking, PredictedScore, Token, TokenKeys
 from windvane_processors.process.records import RefusedError, is_profile, part_of
 from windvane_processors.profile_store import Part, ProfileStore
 
@@ -122,6 +124,37 @@ def _baselines() -> list[bytes]:
         return [path.read_bytes()]
 
 
+def _tokens() -> list[bytes]:
+    predicted = [
+        PredictedScore(0.75, positive=True),
+        PredictedClass("on time"),
+        PredictedNumber(-12.5, 3.0),
+        PredictedNumber(1e300, None),
+        PredictedRanking(tuple(range(20))),
+    ]
+    tokens = [
+        Token("m", "1", variant, segment, int(time.time()), 2**127, 2**63, row, sampled=True, predicted=each)
+        for each in predicted
+        for variant, segment, row in ((None, None, 0), ("canary", "c01", 300), (None, "00", 2**34))
+    ]
+    return [text.encode() for text in TokenKeys().write(tokens)]
+
+
+def _read_token(data: bytes) -> None:
+    # Unsigned, so that what is damaged is looked at, and written again as it came.
+    keys = TokenKeys()
+    text = data.decode("latin-1")
+    token = keys.read(text)
+    if keys.write([token]) != [text]:
+        msg = "there are two ways to write a token"
+        raise AssertionError(msg)
+    ledger = Ledger()
+    for actual in (1, "a", 2.5, [1, "b"], None):
+        ledger.outcomes(keys, [(text, actual)], model=None)
+    ledger.feedback(keys, [(text, "accepted")], model=None)
+    list(ledger.streams())
+
+
 def targets(folder: Path) -> dict[str, Target]:
     """What reads bytes from outside, but for profiles, whose test takes them apart.
 
@@ -148,6 +181,7 @@ def targets(folder: Path) -> dict[str, Target]:
     return {
         "request": Target(_requests(), _read_request, (DecodeError, RefusedError)),
         "store": Target([merged.read_bytes()], read_store, (WindvaneError,)),
+        "token": Target(_tokens(), _read_token, (TokenError,)),
         "baseline": Target(_baselines(), read_baseline, (WindvaneError,)),
     }
 

@@ -34,6 +34,16 @@ if TYPE_CHECKING:
 GUARDS = {
     # They catch what all others raise, and call nothing outside of that.
     "Model.prediction",
+    "Model.tokens",
+    "Model.outcome",
+    "Model.feedback",
+    "Model._issuer",
+    "Prediction.tokens",
+    "CallTokens.texts",
+    "Issuer.last",
+    "_reports.outcomes",
+    "_reports.feedback",
+    "_reports._report",
     "Prediction.__init__",
     "Prediction.__enter__",
     "Prediction.__exit__",
@@ -145,6 +155,13 @@ def calls_of(model: windvane.Model) -> list[Callable[[], None]]:  # noqa: C901 -
     def block() -> None:
         with model.prediction(rows[0]) as prediction:
             prediction.output = 0.5
+        assert len(prediction.tokens) <= 1
+
+    def reports() -> None:
+        tokens = model.tokens()
+        assert len(tokens) <= len(rows)
+        assert 0 <= model.outcome(tokens, [1] * len(tokens)) <= len(tokens)
+        assert 0 <= model.feedback(tokens, "accepted") <= len(tokens)
 
     return [
         lambda: returns(rows, scores),
@@ -153,6 +170,7 @@ def calls_of(model: windvane.Model) -> list[Callable[[], None]]:  # noqa: C901 -
         raises,
         streams,
         block,
+        reports,
         lambda: returns(pd.DataFrame(rows)[:0], []),
     ]
 
@@ -173,6 +191,7 @@ def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
         outcomes=windvane.Outcomes("binary"),
     )
     monkeypatch.setenv("WINDVANE_HASH_KEY", "k" * 32)
+    monkeypatch.setenv("WINDVANE_TOKEN_KEYS", "k" * 32)
     model = windvane.Model(
         model_name,
         version="1",
@@ -181,6 +200,7 @@ def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
         events=windvane.PredictionEvents(ratio=1, values=["x"], hashed=["y"]),
         exception_messages=True,
         profiles=windvane.ProfileEvents(),
+        outcomes=windvane.Outcomes("binary", segment="x"),
     )
     calls = calls_of(model)
     events = LoggerProvider()

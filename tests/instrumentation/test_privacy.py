@@ -102,6 +102,69 @@ assert windvane.flush(10)
 """
 
 
+OUTCOMES = f"""
+import base64, logging
+import windvane
+from windvane.tokens import TokenKeys, unverified
+
+logging.basicConfig(level=logging.DEBUG)
+windvane.configure()
+number = 987654.125
+frame = {{"tail": ["{CANARY}-tail", "b"] * 50, "distance": [number, 1.0] * 50, "minutes": list(range(100))}}
+baseline = windvane.Baseline.from_frame(frame, model="m", version="1", output="minutes")
+model = windvane.Model(
+    "m", version="1", baseline=baseline, outcomes=windvane.Outcomes("regression", segment="tail")
+)
+ranked = windvane.Model("r", version="1", outcomes=windvane.Outcomes("ranking"))
+
+@model.predict
+def predict(rows):
+    return [12.5]
+
+@ranked.predict
+def rank(rows):
+    return ["{CANARY}-item", "b"]
+
+row = {{"tail": "{CANARY}-tail", "distance": number, "{CANARY}-key": "{CANARY}-id"}}
+predict([row])
+rank([row])
+for one, actual in ((model, 55555.25), (ranked, "{CANARY}-item")):
+    (token,) = one.tokens()
+    body = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    assert b"canary" not in body
+    assert unverified(token)[0].segment in (None, "c00", "c01")
+    assert one.outcome(token, actual) == 1
+    assert one.outcome([token, "{CANARY}-token", None], ["{CANARY}-actual"] * 3) == (0 if one is model else 1)
+    assert one.feedback(token, "accepted") == 1
+assert windvane.flush(10)
+"""
+
+
+def test_outcomes_carry_no_value_of_an_input_an_item_or_a_token(otlp: OtlpReceiver) -> None:
+    """Neither in tokens nor in metrics, events and the log, also where what is reported is wrong; nor does a secret."""
+    key = "0123456789abcdef0123456789abcdef"
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
+    done = subprocess.run(
+        [sys.executable, "-c", OUTCOMES],
+        env={**variables, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.endpoint, "WINDVANE_TOKEN_KEYS": key},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    everything = b"".join(otlp.raw)
+    # The baseline's own category is the name of its bin.
+    assert CANARY not in done.stderr
+    assert everything.count(CANARY.encode()) == everything.count(f"{CANARY}-tail".encode())
+    names = {record.event_name for record in otlp.records()}
+    assert names == {semconv.OUTCOME_EVENT.name, semconv.FEEDBACK_EVENT.name}
+    for text in (key, "987654", "55555"):
+        assert text.encode() not in everything
+        assert text not in done.stderr
+    assert sum(value for _, value in otlp.points(semconv.OUTCOME_COUNT.name)) == 3
+
+
 def test_of_events_only_what_is_declared_is_in_any_byte_that_leaves(otlp: OtlpReceiver) -> None:
     """With events on and nothing declared no canary leaves; else the allowed value as it is, the hashed as digest."""
     key = "0123456789abcdef0123456789abcdef"
