@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from windvane import semconv
 from windvane._durations import HistogramValue
 from windvane.errors import TokenError
-from windvane.outcomes import LAG_BOUNDS, Caps, Series, feedback_key, judge, series_of
+from windvane.outcomes import LAG_BOUNDS, Caps, Series, feedback_key, judge, lag_of, series_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -85,13 +85,13 @@ class Sums:
             cell[0] += amount
         return outcome.value
 
-    def add_feedback(self, token: Token, kind: object, now: float) -> str:
+    def add_feedback(self, token: Token, kind: object) -> str:
         """Count feedback and return its kind, by which it is counted.
 
         Raises:
             TokenError: it cannot be counted; nothing was.
         """
-        key = feedback_key(token, kind, now, self.caps)
+        key = feedback_key(token, kind, self.caps)
         feedback = self._known.get(key) or self._learn(key)
         feedback.cells[0][0] += 1
         return feedback.value
@@ -162,7 +162,7 @@ class Ledger:
             reported: each token with the kind of feedback; some thousands at once.
             model: the only model whose tokens are taken; None for any.
         """
-        return self._count(keys, reported, model, Sums.add_feedback)
+        return self._count(keys, reported, model, _add_feedback)
 
     def refuse(self, reasons: Iterable[str]) -> None:
         """Count what was refused before it came here, by the values of `windvane.outcome.refusal`."""
@@ -218,6 +218,11 @@ class Ledger:
                     sums.note(_refusals(error.reason), 1)
                     refused.append((position, error))
         return Reported(counted, refused)
+
+
+def _add_feedback(sums: Sums, token: Token, kind: object, now: float) -> str:
+    lag_of(token, now)  # one that is too old is refused
+    return sums.add_feedback(token, kind)
 
 
 def _check_model(token: Token, model: str | None) -> None:

@@ -65,6 +65,7 @@ __all__ = [
     "feedback_key",
     "increments",
     "judge",
+    "lag_of",
     "log_loss",
     "predictions_of",
     "score_bin",
@@ -433,7 +434,7 @@ def judge(token: Token, actual: object, now: float, caps: Caps) -> tuple[_Judged
     Raises:
         TokenError: as `increments`, but for `model`.
     """
-    lag = _lag(token, now)
+    lag = lag_of(token, now)
     names: _Names = token[:4]
     deployment = names[:3]
     if names[3] is not None:
@@ -442,8 +443,8 @@ def judge(token: Token, actual: object, now: float, caps: Caps) -> tuple[_Judged
     return judged, ((_lag_series, deployment, bisect_left(LAG_BOUNDS, lag)), (1, lag))
 
 
-def _lag(token: Token, now: float) -> float:
-    """Return the seconds from a prediction to now.
+def lag_of(token: Token, now: float) -> float:
+    """Return the seconds from a prediction to now, at least 0.
 
     Raises:
         TokenError: the prediction is too old (`expired`) or lies in the future (`future`).
@@ -458,20 +459,17 @@ def _lag(token: Token, now: float) -> float:
     return max(lag, 0.0)
 
 
-def feedback_key(token: Token, kind: object, now: float, caps: Caps) -> Key:
+def feedback_key(token: Token, kind: object, caps: Caps) -> Key:
     """Return the key of the one series that feedback adds 1 to.
 
     Args:
         token: the prediction's.
         kind: a text; one of more than 64 characters counts as `_OTHER`.
-        now: when it was reported, in seconds since 1970.
         caps: of whoever counts.
 
     Raises:
-        TokenError: the kind is no text, or empty (`actual`), or the prediction is too old (`expired`) or lies in the
-            future (`future`).
+        TokenError: the kind is no text, or empty (`actual`).
     """
-    _lag(token, now)
     text = str.__str__(kind) if issubclass(type(kind), str) else ""  # a plain copy, of an enumeration's member too
     if not text.strip():
         msg = "the kind of feedback must be a text"

@@ -430,6 +430,13 @@ def otlp_sink() -> Iterator[str]:
         sink.wait()
 
 
+def tokens() -> Iterator[Figure]:
+    """Tokens, outcomes in batches, and what a call pays for them."""
+    from tokens import tokens as measured  # noqa: PLC0415 - beside the other groups
+
+    return measured()
+
+
 def profiles() -> Iterator[Figure]:
     """Profiles of frames and rows, against whylogs."""
     from profiles import profiles as measured  # noqa: PLC0415 - the other figures do without datasketches
@@ -447,6 +454,7 @@ GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
     "expecting": expecting,
     "batch": batch,
     "outcomes": outcomes,
+    "tokens": tokens,
     "tail": tail,
     "collector": collector,
     "import": import_time,

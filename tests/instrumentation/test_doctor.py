@@ -561,6 +561,44 @@ def test_events_that_nothing_would_send_are_a_warning(
     assert checks.get("logger provider", {}).get("status") == status
 
 
+OUTCOMES = """
+import windvane
+flights = windvane.Model("flights", version="3", outcomes=windvane.Outcomes("binary"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("keys", "status", "outcomes"),
+    [
+        ("k" * 32, "ok", "binary, signed tokens"),
+        (f"{'k' * 32},{'l' * 32}", "ok", "binary, signed tokens"),
+        ("unsigned", "warning", "binary, unsigned tokens"),
+        (f"{SECRET[:9]}", "problem", None),
+        (None, None, None),
+    ],
+)
+def test_the_keys_of_tokens_are_checked_where_outcomes_are_declared(
+    tmp_path: Path,
+    otlp: OtlpReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: str | None,
+    status: str | None,
+    outcomes: str | None,
+) -> None:
+    """Missing, short and unsigned ones are told from good ones, with what to do, and no secret is printed."""
+    if keys is not None:
+        monkeypatch.setenv("WINDVANE_TOKEN_KEYS", keys)
+    checks = service(tmp_path, OUTCOMES, "myservice.app", otlp.endpoint)
+    assert checks.get("token keys", {}).get("status") == status
+    if outcomes is None:
+        assert "WINDVANE_TOKEN_KEYS is not set, or too short" in checks["import"]["found"]
+        assert "openssl rand -hex 32" in checks["import"]["advice"]
+    else:
+        assert checks["model flights 3 outcomes"]["found"] == outcomes
+        assert checks["logger provider"]["status"] == "warning"
+    assert keys in {None, "unsigned"} or str(keys) not in str(checks)
+
+
 @pytest.mark.parametrize(
     ("code", "target", "words"),
     [

@@ -1078,7 +1078,7 @@ def test_the_budget_bounds_the_series_of_outcomes(outcomes: Outcomes, model_name
         for prediction, actual in predicted:
             sums.add(a_token(prediction, segment=segment), actual, now)
     for number in range(50):
-        sums.add_feedback(a_token(predicted[0][0]), f"kind {number}", now)
+        sums.add_feedback(a_token(predicted[0][0]), f"kind {number}")
     lags = 17 + 2
     series = sum(key.metric != semconv.OUTCOME_LAG.name for key in sums.values) + lags  # noqa: PD011
     more = budget(baseline, outcomes=outcomes).model - budget(baseline).model
