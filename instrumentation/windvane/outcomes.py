@@ -616,9 +616,10 @@ def _real(value: object) -> float | None:
 
 def _number_in(value: object) -> object:
     """Return the number that a text holds, as in a CSV file; any other value as it is."""
-    if isinstance(value, str) and "_" not in value:
+    if issubclass(type(value), str):  # isinstance also believes a value's own __class__
+        text = str.__str__(value)
         with contextlib.suppress(ValueError):
-            return float(value)
+            return value if "_" in text else float(text)
     return value
 
 

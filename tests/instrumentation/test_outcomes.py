@@ -717,7 +717,22 @@ class Odd:
 BAD_ACTUALS = {
     "binary": [None, math.nan, pd.NA, pd.NaT, 2, -1, 0.5, "yes", "", [], object(), Odd(), np.datetime64("NaT"), b"1"],
     "multiclass": [None, math.nan, pd.NA, 1.5, [], object(), Odd(), b"a"],
-    "regression": [None, math.nan, math.inf, -math.inf, 1e200, "3", "", [], [1.0], object(), Odd(), 10**400],
+    "regression": [
+        None,
+        math.nan,
+        math.inf,
+        -math.inf,
+        1e200,
+        "three",
+        "1_0",
+        "inf",
+        "",
+        [],
+        [1.0],
+        object(),
+        Odd(),
+        10**400,
+    ],
     "ranking": [None, math.nan, [], [None], [math.nan, None], object(), Odd(), 1.5],
 }
 PREDICTED = {
