@@ -68,7 +68,9 @@ def _counts(rows: _Rows, *, pod: int = 0, pods: int = 1) -> Counter[Series]:
     for number, predicted in enumerate(predictions_of(rows.declared, rows.output)):
         if number % pods == pod:
             assert predicted is not None
-            token = Token("m", rows.version, rows.variant, f"c0{number % 3}", 0, 1, 1, 0, sampled=True, predicted=predicted)
+            token = Token(
+                "m", rows.version, rows.variant, f"c0{number % 3}", 0, 1, 1, 0, sampled=True, predicted=predicted
+            )
             sums.add(token, rows.actual[number], _LAG)
     return sums.values
 
@@ -212,9 +214,7 @@ def test_scores_are_judged_as_by_scikit_learn(evaluate: Callable[..., str], pods
     expectations: dict[str, float] = {}
     for rows in deployments:
         expectations |= _binary(rows, "1d") | _binary(rows, "7d")
-    evaluate(
-        _realised(*deployments, pods=pods, restart=restart), expectations, at=f"{_END}m", rules=_RULES, only=_ONLY
-    )
+    evaluate(_realised(*deployments, pods=pods, restart=restart), expectations, at=f"{_END}m", rules=_RULES, only=_ONLY)
 
 
 @pytest.mark.parametrize("came_true", [0, 1])
@@ -240,7 +240,7 @@ def test_scores_that_part_the_classes_have_an_auc_of_one_and_no_error(evaluate: 
 def test_without_outcomes_nothing_is_recorded(evaluate: Callable[..., str]) -> None:
     """Neither for series that stand at zero, nor where there are none: no 0 / 0."""
     rows = _made(9, 4)
-    still = {name: f"0x{_END}" for name in _realised(rows)}
+    still = dict.fromkeys(_realised(rows), f"0x{_END}")
     series = OutcomeSeries("realised", "1d")
     names = ("right_ratio", "right_ratio_low", "precision", "recall", "f1", "auc", "log_loss", "brier_score", "bias")
     names = (*names, "calibration_error", "mean_absolute_error", "root_mean_squared_error", "mean_reciprocal_rank")
