@@ -33,6 +33,8 @@ _VARIABLE: Final = re.compile(r"\$(\w+)")
 _MATCHER: Final = re.compile(r'(\w+)(=~|=|!=|!~)"((?:[^"\\]|\\.)*)"')
 _BUILT_IN: Final = {"__rate_interval": "5m", "__range": "6h", "__interval": "1m"}
 _ALERTS: Final = "ALERTS"
+_OUTCOMES: Final = "ml_outcome_"
+"""Part of the names of all that only models have whose outcomes are reported."""
 _LEARNED: Final = {AGE_LIMIT, *(DriftSeries(window).past for window in ("1h", "1d"))}
 
 _OK, _QUIET, _EMPTY, _FAILED = "ok", "quiet", "empty", "failed"
@@ -204,14 +206,23 @@ def _reason(expr: str, prometheus: Prometheus) -> tuple[str, str]:
             continue
         if name.startswith(_ALERTS):
             return _QUIET, "no such alert fires"
-        if name in _LEARNED:
-            return _QUIET, f"{name} is learned from past days, of which there are none yet"
-        if name == VIOLATION_EXCESS:
-            return _QUIET, "no value is in violation"
+        if quiet := _quiet(name):
+            return _QUIET, quiet
         if not prometheus.query(f'count({{__name__="{name}"}})'):
             return _EMPTY, f"no series {name}: {_hint(name)}"
         return _unmatched(name, match["matchers"], prometheus)
     return _QUIET, "all that it reads is there; nothing to show now"
+
+
+def _quiet(name: str) -> str:
+    """Say why it may be right that a series is not there; nothing where it is not."""
+    if name in _LEARNED:
+        return f"{name} is learned from past days, of which there are none yet"
+    if name == VIOLATION_EXCESS:
+        return "no value is in violation"
+    if _OUTCOMES in name:
+        return "no outcomes of that kind are reported, or expected by a baseline, for this model"
+    return ""
 
 
 def _unmatched(name: str, matchers: str, prometheus: Prometheus) -> tuple[str, str]:

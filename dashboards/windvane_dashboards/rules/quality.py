@@ -377,7 +377,7 @@ def _budget(timings: Timings, links: Links) -> Alert:
         why="More predictions turn out wrong over a week than the objective allows, by more than chance, and today's "
         "do too: the month will end below it.",
         pending=timings.ticket_for,
-        keep=timings.short,
+        keep=timings.keep,
         labels=alert_labels(severity=TICKET),
         annotations=alert_annotations(
             name,

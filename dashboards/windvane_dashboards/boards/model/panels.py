@@ -377,4 +377,4 @@ def _probes() -> list[tuple[g.Json, int, int]]:
     ]
 
 
-PANELS: Final = (*_glance(), *_service(), *_probes(), *_drift(), *_data_health())
+PANELS: Final = (*_glance(), *_service(), *_probes(), *quality.PANELS, *_drift(), *_data_health())

@@ -94,3 +94,53 @@ PROBE_DURATION: Final = (
     f"histogram_quantile(0.95, sum by ({p.PROBE_LABEL}, le) "
     f"(rate({semconv.PROBE_DURATION.prometheus_name}_bucket{_OF_PROBES}[$__rate_interval])))"
 )
+
+
+# Quality, by outcomes: of the version where alerts judge it, of its variants where statistics are recorded.
+
+_WEEK: Final = p.OutcomeSeries("realised", "7d")
+_ACTUAL: Final = semconv.OUTCOME_ACTUAL.label
+_PREDICTED: Final = semconv.OUTCOME_PREDICTED.label
+_BIN: Final = semconv.OUTCOME_SCORE_BIN.label
+
+
+def _right(ratio: str) -> str:
+    return f"1 - max({of_model(ratio)})"
+
+
+RIGHT: Final = _right(p.REALISED_SHARE.ratio("1d"))
+RIGHT_EXPECTED: Final = _right(p.EXPECTED_SHARE.ratio("1d"))
+RIGHT_REFERENCE: Final = _right(p.REFERENCE_SHARE.ratio())
+RIGHT_OBJECTIVE: Final = f"""1 - max({of_model(p.ERROR_BUDGET, f'{p.OBJECTIVE_LABEL}="quality"')})"""
+RIGHT_LOW: Final = f"min({of_model(p.OutcomeSeries('realised', '1d').statistic('right_ratio_low'))})"
+RIGHT_HIGH: Final = f"max({of_model(p.OutcomeSeries('realised', '1d').statistic('right_ratio_high'))})"
+UNEXPLAINED: Final = (
+    f"max({of_model(p.REALISED_SHARE.ratio('7d'))}) - max({of_model(p.EXPECTED_AGED_RATIO)}) "
+    f"or max({of_model(p.OUTCOME_ERROR)}) - max({of_model(p.EXPECTED_AGED_ERROR)})"
+)
+"""Of wrong outcomes, or of the mean absolute error, what was not expected."""
+UNEXPLAINED_NOISE: Final = f"max({of_model(p.WRONG_NOISE)}) or max({of_model(p.OUTCOME_ERROR_NOISE)})"
+
+
+def quality(name: str) -> str:
+    """Return the query for a statistic of a week's outcomes by variant."""
+    return f"max by ({p.VARIANT_LABEL}) ({of_model(_WEEK.statistic(name))})"
+
+
+def of_class(name: str) -> str:
+    """Return the query for a statistic of each class, of the variant with most outcomes of it."""
+    return f"max by ({_ACTUAL}) ({of_model(_WEEK.statistic(name))})"
+
+
+CONFUSION: Final = f"sum by ({_PREDICTED}, {_ACTUAL}) ({of_model(_WEEK.count(semconv.OUTCOME_CLASSIFIED))}) > 0"
+_SCORED: Final = f"(sum by ({_BIN}) ({of_model(_WEEK.count(semconv.OUTCOME_SCORED))}) > 0)"
+_POSITIVE: Final = f"""{of_model(_WEEK.count(semconv.OUTCOME_SCORED), f'{_ACTUAL}="{semconv.OUTCOME_POSITIVE}"')}"""
+MEAN_SCORE: Final = f"sum by ({_BIN}) ({of_model(_WEEK.count(semconv.OUTCOME_SCORE))}) / {_SCORED}"
+CAME_TRUE: Final = f"(sum by ({_BIN}) ({_POSITIVE}) or 0 * {_SCORED}) / {_SCORED}"
+SEGMENT_WRONG: Final = f"max by ({p.SEGMENT_LABEL}) ({of_model(p.SEGMENT_RATIO)})"
+SEGMENT_OUTCOMES: Final = f"max by ({p.SEGMENT_LABEL}) ({of_model(p.SEGMENT_JUDGED)})"
+SEGMENT_SURELY: Final = f"max by ({p.SEGMENT_LABEL}) ({of_model(p.SEGMENT_SURELY)})"
+COVERAGE: Final = f"max({of_model(p.COVERAGE)})"
+DAY_OUTCOMES: Final = f"max({of_model(p.DAY_OUTCOMES)})"
+LAG_MEDIAN: Final = f"max({of_model(p.LAG_MEDIAN)})"
+LAG_P95: Final = f"max({of_model(p.LAG_P95)})"
