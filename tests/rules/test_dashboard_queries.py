@@ -85,6 +85,9 @@ def _outcomes(version: str) -> dict[str, str]:
         f'ml_outcome_lag_seconds_bucket{{{at},le="3600"}}': "0+20x120",
         f'ml_outcome_lag_seconds_bucket{{{at},le="+Inf"}}': "0+20x120",
         f"ml_outcome_scale{{{at}}}": "3x120",
+        f"ml_outcome_expected_absolute_error_total{{{at}}}": "0+4x120",
+        f"ml_outcome_reference_absolute_error{{{at}}}": "400x120",
+        f'windvane_outcomes_refused_total{{{at},windvane_outcome_refusal="signature"}}': "0+1x120",
     }
     for result, number in (("right", 15), ("wrong", 5)):
         for segment in ("c00", "c01"):

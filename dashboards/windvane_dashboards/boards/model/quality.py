@@ -110,6 +110,45 @@ PANELS: Final = (
     ),
     (
         g.table(
+            "Realised, expected and in the reference",
+            "What can be told before outcomes come, of a week, by variant. Expected is worse than the reference: the "
+            "inputs have moved to harder cases. Realised is worse than expected: what follows from them has changed. A "
+            "dash where the baseline has no calibration.",
+            [
+                g.instant("A", q.estimated("realised"), as_table=True),
+                g.instant("B", q.estimated("expected"), as_table=True),
+                g.instant("C", q.estimated("reference"), as_table=True),
+            ],
+            columns={
+                "statistic": "Statistic",
+                VARIANT_LABEL: "Variant",
+                "Value #A": "Realised",
+                "Value #B": "Expected",
+                "Value #C": "Reference",
+            },
+            overrides=[
+                g.override(head, {**_NUMBER, "noValue": "-"})
+                for head in ("Variant", "Realised", "Expected", "Reference")
+            ],
+        ),
+        16,
+        9,
+    ),
+    (
+        g.timeseries(
+            "Outcomes refused",
+            "Outcomes and feedback per second that were not counted, by reason, of all models: what is refused names "
+            "no model that could be trusted. Zero is right.",
+            [g.query("A", q.REFUSED, f"{{{{{semconv.OUTCOME_REFUSAL.label}}}}}")],
+            unit="cps",
+            colours={},
+            stacked=True,
+        ),
+        8,
+        9,
+    ),
+    (
+        g.table(
             "Classes",
             "Of the predictions of a class those right (precision), of what came true of it what was found (recall), "
             f"over a week. {_NONE}",

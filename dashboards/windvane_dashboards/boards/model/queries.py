@@ -11,6 +11,7 @@ from typing import Final
 from windvane import semconv
 from windvane_dashboards import promql as p
 from windvane_dashboards.boards.variables import of_model
+from windvane_dashboards.rules.statistics import CONFIDENCE_QUANTILE, wilson
 
 _ERROR: Final = semconv.ERROR_TYPE.label
 _DURATION: Final = semconv.PREDICTION_DURATION.prometheus_name
@@ -112,8 +113,10 @@ RIGHT: Final = _right(p.REALISED_SHARE.ratio("1d"))
 RIGHT_EXPECTED: Final = _right(p.EXPECTED_SHARE.ratio("1d"))
 RIGHT_REFERENCE: Final = _right(p.REFERENCE_SHARE.ratio())
 RIGHT_OBJECTIVE: Final = f"""1 - max({of_model(p.ERROR_BUDGET, f'{p.OBJECTIVE_LABEL}="quality"')})"""
-RIGHT_LOW: Final = f"min({of_model(p.OutcomeSeries('realised', '1d').statistic('right_ratio_low'))})"
-RIGHT_HIGH: Final = f"max({of_model(p.OutcomeSeries('realised', '1d').statistic('right_ratio_high'))})"
+_JUDGED: Final = f"max({of_model(p.REALISED_SHARE.number('judged', '1d'))})"
+RIGHT_LOW: Final = wilson(f"({RIGHT})", _JUDGED, CONFIDENCE_QUANTILE)
+RIGHT_HIGH: Final = wilson(f"({RIGHT})", _JUDGED, CONFIDENCE_QUANTILE, upper=True)
+"""Of all variants together, as the share is."""
 UNEXPLAINED: Final = (
     f"max({of_model(p.REALISED_SHARE.ratio('7d'))}) - max({of_model(p.EXPECTED_AGED_RATIO)}) "
     f"or max({of_model(p.OUTCOME_ERROR)}) - max({of_model(p.EXPECTED_AGED_ERROR)})"
@@ -128,8 +131,51 @@ def quality(name: str) -> str:
 
 
 def of_class(name: str) -> str:
-    """Return the query for a statistic of each class, of the variant with most outcomes of it."""
-    return f"max by ({_ACTUAL}) ({of_model(_WEEK.statistic(name))})"
+    """Return the query for a statistic of each class, from the counts of all variants."""
+    hits, predicted, actual = (
+        f"sum by ({_ACTUAL}) ({of_model(_WEEK.statistic(f'class_{count}'))})"
+        for count in ("hits", "predicted", "actual")
+    )
+    return {
+        "class_predicted": predicted,
+        "class_actual": actual,
+        "precision": f"{hits} / ({predicted} > 0)",
+        "recall": f"{hits} / ({actual} > 0)",
+        "f1": f"2 * {hits} / ({predicted} + {actual} > 0)",
+    }[name]
+
+
+_ESTIMATED: Final = {
+    "right": "right_ratio",
+    "precision, mean of classes": "precision",
+    "recall, mean of classes": "recall",
+    "F1, mean of classes": "f1",
+    "ROC AUC": "auc",
+    "mean absolute error": "mean_absolute_error",
+    "mean absolute error / scale": "relative_absolute_error",
+}
+
+
+def estimated(source: p.OutcomeSource) -> str:
+    """Return the query for the statistics that expected and reference outcomes have, too: one row each and variant.
+
+    Those of the reference, which knows no variants, stand beside each that has outcomes or expectations.
+    """
+    series = p.OutcomeSeries(source, "" if source == "reference" else "7d")
+    variants = " or ".join(
+        f"group by ({p.VARIANT_LABEL}) ({of_model(p.OutcomeSeries(one, '7d').statistic('outcomes'))})"
+        for one in ("realised", "expected")
+    )
+
+    def value(name: str) -> str:
+        mean = of_model(series.statistic(name))
+        if source == "reference":
+            return f"({variants}) * on () group_left () avg({mean})"
+        return f"avg by ({p.VARIANT_LABEL}) ({mean})"
+
+    return " or ".join(
+        f'label_replace({value(name)}, "statistic", "{title}", "", "")' for title, name in _ESTIMATED.items()
+    )
 
 
 CONFUSION: Final = f"sum by ({_PREDICTED}, {_ACTUAL}) ({of_model(_WEEK.count(semconv.OUTCOME_CLASSIFIED))}) > 0"
@@ -144,3 +190,6 @@ COVERAGE: Final = f"max({of_model(p.COVERAGE)})"
 DAY_OUTCOMES: Final = f"max({of_model(p.DAY_OUTCOMES)})"
 LAG_MEDIAN: Final = f"max({of_model(p.LAG_MEDIAN)})"
 LAG_P95: Final = f"max({of_model(p.LAG_P95)})"
+REFUSED: Final = (
+    f"sum by ({semconv.OUTCOME_REFUSAL.label}) (rate({semconv.OUTCOMES_REFUSED.prometheus_name}[$__rate_interval]))"
+)
