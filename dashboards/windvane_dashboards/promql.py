@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 __all__ = [
+    "AGED_ROWS",
     "AGE_LIMIT",
     "AGE_MEDIAN",
     "AGE_RATE",
@@ -34,6 +35,9 @@ __all__ = [
     "CANARY_OUTPUT_FLOOR",
     "CANARY_OUTPUT_PSI",
     "CANARY_OUTPUT_ROWS",
+    "COVERAGE",
+    "DAY_OUTCOMES",
+    "DAY_ROWS",
     "DEPLOYMENT",
     "DEPLOYMENT_BUCKET_RATE",
     "DEPLOYMENT_CALLS",
@@ -46,6 +50,10 @@ __all__ = [
     "DRIFT_SHARE",
     "ERRORS",
     "ERROR_BUDGET",
+    "EXPECTED_AGED_ERROR",
+    "EXPECTED_AGED_RATIO",
+    "EXPECTED_ERROR",
+    "EXPECTED_SHARE",
     "FEATURE",
     "FEATURE_LABEL",
     "FEATURE_OWNER",
@@ -54,6 +62,10 @@ __all__ = [
     "FEATURE_ROWS",
     "KIND",
     "KIND_LABEL",
+    "LAG_HOUR",
+    "LAG_MEDIAN",
+    "LAG_P95",
+    "LAG_RATE",
     "LOST",
     "LOST_RATE",
     "MODEL",
@@ -62,6 +74,10 @@ __all__ = [
     "OBJECTIVE",
     "OBJECTIVE_LABEL",
     "OBSERVATION_RATE",
+    "OUTCOME_DISPERSION",
+    "OUTCOME_ERROR",
+    "OUTCOME_ERROR_NOISE",
+    "OUTCOME_WINDOWS",
     "OUTPUT_BINS",
     "OWNER",
     "OWNER_LABELS",
@@ -74,13 +90,22 @@ __all__ = [
     "PROBE_OWNER",
     "PROBE_RESULTS",
     "PROBE_RUNS",
+    "REALISED_SHARE",
     "REFERENCE",
     "REFERENCE_ROWS",
+    "REFERENCE_SHARE",
     "REFERENCE_VIOLATION_RATIO",
     "RESULT_LABEL",
     "ROLE_LABEL",
     "ROWS",
     "ROW_RATE",
+    "SEGMENT",
+    "SEGMENT_EFFECTIVE",
+    "SEGMENT_JUDGED",
+    "SEGMENT_LABEL",
+    "SEGMENT_RATIO",
+    "SEGMENT_SURELY",
+    "SEGMENT_WRONG",
     "SLOW",
     "SOURCE_DECLARED",
     "SOURCE_LABEL",
@@ -98,9 +123,14 @@ __all__ = [
     "VIOLATION_RATE",
     "VIOLATION_RATIO",
     "VIOLATION_SPREAD",
+    "WRONG_NOISE",
     "BadCalls",
     "BurnWindow",
     "DriftSeries",
+    "OutcomeSeries",
+    "OutcomeShare",
+    "OutcomeSource",
+    "OutcomeWindow",
     "Window",
     "burn_threshold",
     "drift_share",
@@ -108,13 +138,22 @@ __all__ = [
     "labels",
     "lines",
     "nested",
+    "outcome_count",
 ]
 
 Window = Literal["1h", "1d"]
 """Nominal drift window, as it stands in recorded names."""
 
-BurnWindow = Literal["5m", "30m", "1h", "2h", "6h", "1d", "3d"]
+BurnWindow = Literal["5m", "30m", "1h", "2h", "6h", "1d", "3d", "7d"]
 """Nominal window of a burn rate, as it stands in recorded names."""
+
+OutcomeWindow = Literal["1d", "7d"]
+"""Nominal window of the statistics of outcomes, as it stands in recorded names."""
+
+OutcomeSource = Literal["realised", "expected", "reference"]
+"""Whose outcomes are counted: those that came true, those that the calibration expects, or the reference's."""
+
+OUTCOME_WINDOWS: Final[tuple[OutcomeWindow, ...]] = ("1d", "7d")
 
 MODEL_LABEL: Final = semconv.MODEL_NAME.label
 VERSION_LABEL: Final = semconv.MODEL_VERSION.label
@@ -129,6 +168,7 @@ SOURCE_LABEL: Final = semconv.FEATURE_SOURCE.label
 KIND_LABEL: Final = semconv.VIOLATION_KIND.label
 PROBE_LABEL: Final = semconv.PROBE_NAME.label
 RESULT_LABEL: Final = semconv.PROBE_RESULT.label
+SEGMENT_LABEL: Final = semconv.OUTCOME_SEGMENT.label
 OWNER_LABELS: Final = (semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label)
 
 
@@ -147,6 +187,7 @@ DEPLOYMENT: Final = labels(MODEL, VARIANT_LABEL)
 OBJECTIVE: Final = labels(MODEL, OBJECTIVE_LABEL)
 KIND: Final = labels(FEATURE, KIND_LABEL)
 PROBE: Final = labels(MODEL, PROBE_LABEL)
+SEGMENT: Final = labels(MODEL, SEGMENT_LABEL)
 
 
 def _stem(metric: semconv.Metric) -> str:
@@ -362,6 +403,109 @@ class DriftSeries:
         """Share of missing values."""
         return f"ml_model_feature:ml_feature_null:ratio_{self.window}"
 
+
+# Outcomes.
+
+
+def outcome_count(metric: semconv.Metric, operation: str) -> str:
+    """Return the name of a recorded count of outcomes: by deployment, or by version, and by all else that it has.
+
+    Example:
+        >>> outcome_count(semconv.OUTCOME_CLASSIFIED, "increase7d")
+        'ml_deployment_predicted_actual:ml_outcome_classified:increase7d'
+        >>> outcome_count(semconv.OUTCOME_REFERENCE, "max")
+        'ml_model_predicted_actual:ml_outcome_reference:max'
+    """
+    level = "ml_deployment" if semconv.MODEL_VARIANT in metric.attributes else "ml_model"
+    own = [a for a in metric.attributes if a not in {semconv.MODEL_NAME, semconv.MODEL_VERSION, semconv.MODEL_VARIANT}]
+    return f"{'_'.join([level, *(a.name.removeprefix('ml.outcome.') for a in own)])}:{_stem(metric)}:{operation}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeSeries:
+    """Names of the statistics of outcomes: the same whoever's outcomes they are of.
+
+    Attributes:
+        source: whose outcomes.
+        window: they came in, or were expected in; empty for the reference.
+    """
+
+    source: OutcomeSource
+    window: OutcomeWindow | Literal[""] = ""
+
+    @property
+    def key(self) -> str:
+        """What the statistics are told apart by: deployments; versions in the reference."""
+        return MODEL if self.source == "reference" else DEPLOYMENT
+
+    def count(self, metric: semconv.Metric) -> str:
+        """Return the count in the window."""
+        return outcome_count(metric, f"increase{self.window}" if self.window else "max")
+
+    def statistic(self, name: str) -> str:
+        """Return a statistic, such as `auc`."""
+        level = "ml_model" if self.source == "reference" else "ml_deployment"
+        return f"{level}:ml_outcome_{name}:{self.source}{'_' if self.window else ''}{self.window}"
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeShare:
+    """Names of the series recorded for the wrong ones among the outcomes of a version, which its objective limits.
+
+    Attributes:
+        source: whose outcomes; windows are empty for the reference.
+    """
+
+    source: OutcomeSource
+
+    def rate(self, result: Literal["wrong", "judged"]) -> str:
+        """Outcomes per second: wrong ones, or all that are right or wrong."""
+        return f"ml_model:ml_outcome_{result}:{self.source}_rate5m"
+
+    def number(self, result: Literal["wrong", "judged"], window: BurnWindow | Literal[""] = "") -> str:
+        """Outcomes in the window."""
+        return f"ml_model:ml_outcome_{result}:{self.source}{'_' if window else ''}{window}"
+
+    def ratio(self, window: BurnWindow | Literal[""] = "") -> str:
+        """Share of wrong ones in the window."""
+        return f"ml_model:ml_outcome_wrong_ratio:{self.source}{'_' if window else ''}{window}"
+
+    def effective(self, window: BurnWindow) -> str:
+        """Independent outcomes that would tell as much as those of the window."""
+        return f"ml_model:ml_outcome_effective:{self.source}_{window}"
+
+    def surely(self, window: BurnWindow) -> str:
+        """Share that chance alone does not fall short of: a lower bound of the share of wrong ones."""
+        return f"ml_model:ml_outcome_wrong_ratio_low:{self.source}_{window}"
+
+
+REALISED_SHARE: Final = OutcomeShare("realised")
+EXPECTED_SHARE: Final = OutcomeShare("expected")
+REFERENCE_SHARE: Final = OutcomeShare("reference")
+EXPECTED_AGED_RATIO: Final = "ml_model:ml_outcome_wrong_ratio:expected_aged_7d"
+WRONG_NOISE: Final = "ml_model:ml_outcome_wrong_ratio:noise_7d"
+OUTCOME_ERROR: Final = "ml_model:ml_outcome_mean_absolute_error:realised_7d"
+OUTCOME_ERROR_NOISE: Final = "ml_model:ml_outcome_mean_absolute_error:noise_7d"
+EXPECTED_ERROR: Final = "ml_model:ml_outcome_mean_absolute_error:expected_7d"
+EXPECTED_AGED_ERROR: Final = "ml_model:ml_outcome_mean_absolute_error:expected_aged_7d"
+OUTCOME_DISPERSION: Final = "ml_model:ml_outcome_dispersion:max"
+
+# Outcomes of a segment, by version and segment.
+SEGMENT_WRONG: Final = "ml_model_segment:ml_outcome_wrong:realised_7d"
+SEGMENT_JUDGED: Final = "ml_model_segment:ml_outcome_judged:realised_7d"
+SEGMENT_EFFECTIVE: Final = "ml_model_segment:ml_outcome_effective:realised_7d"
+SEGMENT_SURELY: Final = "ml_model_segment:ml_outcome_wrong_ratio_low:realised_7d"
+SEGMENT_RATIO: Final = "ml_model_segment:ml_outcome_wrong_ratio:realised_7d"
+
+# How long outcomes take, and of how many predictions they come, by version.
+LAG_RATE: Final = f"ml_model_le:{_stem(semconv.OUTCOME_LAG)}_bucket:rate5m"
+LAG_HOUR: Final = f"ml_model_le:{_stem(semconv.OUTCOME_LAG)}_bucket:increase1h"
+LAG_MEDIAN: Final = f"ml_model:{_stem(semconv.OUTCOME_LAG)}:median7d"
+LAG_P95: Final = f"ml_model:{_stem(semconv.OUTCOME_LAG)}:p95_7d"
+DAY_OUTCOMES: Final = f"ml_model:{_stem(semconv.OUTCOME_COUNT)}:increase1d"
+DAY_ROWS: Final = f"ml_model:{_stem(semconv.PREDICTION_ROWS)}:increase1d"
+AGED_ROWS: Final = f"ml_model:{_stem(semconv.PREDICTION_ROWS)}:aged1d"
+COVERAGE: Final = "ml_model:ml_outcome_coverage:ratio_1d"
 
 _UNITS: Final = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 

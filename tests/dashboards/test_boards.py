@@ -118,7 +118,8 @@ def test_every_dashboard_leads_from_alerts_to_a_model_and_a_feature_and_on() -> 
         for uid, board in ALL.items()
     }
     assert targets["windvane-fleet"] == {"windvane-model", "windvane-feature", "windvane-objectives"}
-    assert targets["windvane-model"] == targets["windvane-compare"] == {"windvane-feature"}
+    assert targets["windvane-model"] == {"windvane-feature", "windvane-compare", "windvane-objectives"}
+    assert targets["windvane-compare"] == {"windvane-feature"}
     assert targets["windvane-objectives"] == targets["windvane-pipeline"] == {"windvane-model"}
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from windvane import semconv
 from windvane_dashboards.cli_dashboards import command
 from windvane_dashboards.cli_rules.scratch_prometheus import ScratchPrometheus, scratch_prometheus
-from windvane_dashboards.promql import AGE_LIMIT, CALL_RATE, OWNER, DriftSeries
+from windvane_dashboards.promql import AGE_LIMIT, CALL_RATE, OWNER, REALISED_SHARE, DriftSeries, outcome_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("dashboards-check")]
 
 MODEL = 'a"b'
 AT = {semconv.MODEL_NAME.label: MODEL, semconv.MODEL_VERSION.label: "1"}
+RIGHT = "Right predictions: realised and expected"
 DISTANCE = {semconv.FEATURE_NAME.label: "distance"}
 
 
@@ -104,6 +105,24 @@ def test_what_a_new_or_sound_model_lacks_is_no_fault(prometheus: ScratchPromethe
             "quiet",
             f"{series} is learned from past days, of which there are none yet",
         )
+
+
+def test_a_model_without_outcomes_or_of_another_kind_is_no_fault(prometheus: ScratchPrometheus) -> None:
+    """Quiet with the reason, until outcomes are reported and the rules do not record them."""
+    write(prometheus, {"__name__": semconv.MODEL_INFO.prometheus_name, **AT})
+    _, told = run(prometheus, "--board", "windvane-model")
+    assert found(told, RIGHT) == ("quiet", "no outcomes are reported")
+    assert found(told, RIGHT, "D") == ("quiet", "no baseline has a calibration (baseline build --actual)")
+    assert found(told, "Outcomes refused") == ("quiet", "no outcome was refused")
+    write(prometheus, {"__name__": semconv.OUTCOME_COUNT.prometheus_name, **AT, "ml_outcome_result": "unjudged"})
+    status, reason = found(run(prometheus, "--board", "windvane-model")[1], RIGHT)
+    assert status == "empty"
+    assert "windvane's rules record it" in reason
+    write(prometheus, {"__name__": outcome_count(semconv.OUTCOME_COUNT, "rate5m"), **AT})
+    assert found(run(prometheus, "--board", "windvane-model")[1], RIGHT) == (
+        "quiet",
+        f"no {REALISED_SHARE.ratio('1d')}: this model has no outcomes, none of this kind, or too few",
+    )
 
 
 def test_people_read_what_is_missing_and_the_slowest_query(prometheus: ScratchPrometheus) -> None:

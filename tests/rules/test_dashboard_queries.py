@@ -72,11 +72,42 @@ def _version(version: str) -> dict[str, str]:
     }
 
 
+def _outcomes(version: str) -> dict[str, str]:
+    """Outcomes of every kind have come of this version."""
+    at = f'ml_model_name="fares",ml_model_version="{version}",instance="a"'
+    given = {
+        f'ml_model_objective{{{at},ml_objective="quality"}}': "0.9x120",
+        f"ml_outcome_log_loss_total{{{at}}}": "0+5x120",
+        f"ml_outcome_squared_error_total{{{at}}}": "0+5x120",
+        f'ml_outcome_absolute_error_total{{{at},ml_outcome_direction="over"}}': "0+5x120",
+        f'ml_outcome_ranked_total{{{at},ml_outcome_rank="1"}}': "0+5x120",
+        f'ml_outcome_score_total{{{at},ml_outcome_score_bin="10"}}': "0+10x120",
+        f'ml_outcome_lag_seconds_bucket{{{at},le="3600"}}': "0+20x120",
+        f'ml_outcome_lag_seconds_bucket{{{at},le="+Inf"}}': "0+20x120",
+        f"ml_outcome_scale{{{at}}}": "3x120",
+        f"ml_outcome_expected_absolute_error_total{{{at}}}": "0+4x120",
+        f"ml_outcome_reference_absolute_error{{{at}}}": "400x120",
+        f'windvane_outcomes_refused_total{{{at},windvane_outcome_refusal="signature"}}': "0+1x120",
+    }
+    for result, number in (("right", 15), ("wrong", 5)):
+        for segment in ("c00", "c01"):
+            name = f'ml_outcome_count_total{{{at},ml_outcome_result="{result}",ml_outcome_segment="{segment}"}}'
+            given[name] = f"0+{number}x120"
+        given[f'ml_outcome_expected_count_total{{{at},ml_outcome_result="{result}"}}'] = f"0+{number}x120"
+        given[f'ml_outcome_reference_count{{{at},ml_outcome_result="{result}"}}'] = f"{100 * number}x120"
+    for actual in "01":
+        given[f'ml_outcome_classified_total{{{at},ml_outcome_predicted="1",ml_outcome_actual="{actual}"}}'] = "0+10x120"
+        given[f'ml_outcome_scored_total{{{at},ml_outcome_score_bin="10",ml_outcome_actual="{actual}"}}'] = "0+10x120"
+    return given
+
+
 # What rules learn from past days stands here as they record it.
 DISTANCE = 'ml_model_name="fares",ml_model_version="3",ml_feature_name="distance"'
 SERIES = {
     **_version("3"),
     **_version("4"),
+    **_outcomes("3"),
+    **_outcomes("4"),
     f"ml_model_feature:ml_feature_psi_past:1h{{{DISTANCE}}}": "0.1x120",
     f"ml_model_feature:ml_feature_age_seconds:limit{{{DISTANCE}}}": "100x120",
     'ml_prediction_duration_seconds_count{ml_model_name="fares",ml_model_version="5",instance="a"}': "_x96 0+60x20",

@@ -95,7 +95,7 @@ def test_only_what_pages_takes_the_owners_severity() -> None:
     """Drift, traffic and absent telemetry are tickets whatever the owner declared."""
     severities = {alert["alert"]: alert["labels"].get("severity", "the owner's") for alert in _alerts()}
     paging = {name for name, severity in severities.items() if severity == "the owner's"}
-    assert paging == {"MLModelErrors", "MLModelLatency", "MLFeatureBroken", "MLProbeFailing"}
+    assert paging == {"MLModelErrors", "MLModelLatency", "MLFeatureBroken", "MLProbeFailing", "MLModelQuality"}
     assert {severities[name] for name in severities.keys() - paging} == {"ticket"}
 
 

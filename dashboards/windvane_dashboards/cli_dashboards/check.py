@@ -14,7 +14,7 @@ from rich.table import Table
 
 from windvane import semconv
 from windvane_dashboards.boards import BOARDS
-from windvane_dashboards.promql import AGE_LIMIT, VIOLATION_EXCESS, DriftSeries
+from windvane_dashboards.promql import AGE_LIMIT, VIOLATION_EXCESS, DriftSeries, outcome_count
 from windvane_dashboards.rules import rule_set
 from windvane_dashboards.server import CommandError, Prometheus
 
@@ -33,6 +33,12 @@ _VARIABLE: Final = re.compile(r"\$(\w+)")
 _MATCHER: Final = re.compile(r'(\w+)(=~|=|!=|!~)"((?:[^"\\]|\\.)*)"')
 _BUILT_IN: Final = {"__rate_interval": "5m", "__range": "6h", "__interval": "1m"}
 _ALERTS: Final = "ALERTS"
+_OUTCOMES: Final = {
+    "reference": (semconv.OUTCOME_REFERENCE_COUNT, "max", "no baseline has a calibration (baseline build --actual)"),
+    "expected": (semconv.OUTCOME_EXPECTED_COUNT, "rate5m", "no baseline has a calibration (baseline build --actual)"),
+    "": (semconv.OUTCOME_COUNT, "rate5m", "no outcomes are reported"),
+}
+"""By a word of the series' name: the count it is made of, what the rules record of it, and why there may be none."""
 _LEARNED: Final = {AGE_LIMIT, *(DriftSeries(window).past for window in ("1h", "1d"))}
 
 _OK, _QUIET, _EMPTY, _FAILED = "ok", "quiet", "empty", "failed"
@@ -204,14 +210,38 @@ def _reason(expr: str, prometheus: Prometheus) -> tuple[str, str]:
             continue
         if name.startswith(_ALERTS):
             return _QUIET, "no such alert fires"
-        if name in _LEARNED:
-            return _QUIET, f"{name} is learned from past days, of which there are none yet"
-        if name == VIOLATION_EXCESS:
-            return _QUIET, "no value is in violation"
+        if quiet := _quiet(name) or _no_outcomes(name, prometheus):
+            return _QUIET, quiet
         if not prometheus.query(f'count({{__name__="{name}"}})'):
             return _EMPTY, f"no series {name}: {_hint(name)}"
         return _unmatched(name, match["matchers"], prometheus)
     return _QUIET, "all that it reads is there; nothing to show now"
+
+
+def _quiet(name: str) -> str:
+    """Say why it may be right that a series is not there; nothing where it is not."""
+    if name in _LEARNED:
+        return f"{name} is learned from past days, of which there are none yet"
+    if name == VIOLATION_EXCESS:
+        return "no value is in violation"
+    if name == semconv.OUTCOMES_REFUSED.prometheus_name:
+        return "no outcome was refused"
+    return ""
+
+
+def _no_outcomes(name: str, prometheus: Prometheus) -> str:
+    """Say why a series of outcomes may well be missing: a model need not report any, and has one kind of them.
+
+    Nothing where outcomes are reported and the rules do not record them.
+    """
+    for word, (metric, recorded, why) in _OUTCOMES.items():
+        if word in name and "ml_outcome_" in name:
+            if not prometheus.query(f"count({metric.prometheus_name})"):
+                return why
+            if prometheus.query(f"count({outcome_count(metric, recorded)})"):
+                return f"no {name}: this model has no outcomes, none of this kind, or too few"
+            break
+    return ""
 
 
 def _unmatched(name: str, matchers: str, prometheus: Prometheus) -> tuple[str, str]:

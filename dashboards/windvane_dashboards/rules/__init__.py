@@ -11,7 +11,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from windvane_dashboards.rules import baseline, budget, canary, drift, health, probe, service, telemetry, volume
+from windvane_dashboards.rules import (
+    baseline,
+    budget,
+    canary,
+    drift,
+    health,
+    outcomes,
+    probe,
+    quality,
+    service,
+    statistics,
+    telemetry,
+    volume,
+)
 from windvane_dashboards.rules.alerting import Links
 from windvane_dashboards.rules.drift import DEFAULT_METHODS, METHODS
 from windvane_dashboards.rules.model import Alert, Group, Recording, to_yaml
@@ -44,6 +57,8 @@ _FAMILIES: Final = {
     "drift": drift,
     "drift-budget": budget,
     "probe": probe,
+    "outcomes": outcomes,
+    "quality": quality,
 }
 """The modules that have alerts, by the name of their group."""
 
@@ -93,6 +108,9 @@ def rule_set(
             *budget.recording(timings),
             *health.recording(timings),
             *probe.recording(timings),
+            *outcomes.recording(timings),
+            *statistics.recording(timings),
+            *quality.recording(timings),
         ),
         alerts=tuple(
             Group(f"windvane-alerts-{name}", timings.interval, family.alerts(timings, links))

@@ -18,6 +18,21 @@ _VERSIONS: Final = {"A": ("$version", _CHOSEN), "B": ("$other", _AGAINST)}
 _COLOURS: Final = {_CHOSEN: g.ORANGE, _AGAINST: g.BLUE}
 
 
+_SHARE: Final = {"unit": "percentunit", "decimals": 1}
+_NUMBER: Final = {"unit": "short", "decimals": 3}
+_QUALITY: Final = (
+    ("outcomes", "Outcomes", {"unit": "short", "decimals": 0}),
+    ("right_ratio", "Right", _SHARE),
+    ("right_ratio_low", "Right, from", _SHARE),
+    ("right_ratio_high", "Right, to", _SHARE),
+    ("auc", "AUC", _NUMBER),
+    ("auc_error", "AUC error", _NUMBER),
+    ("log_loss", "Log loss", _NUMBER),
+    ("mean_absolute_error", "MAE", _NUMBER),
+    ("mean_reciprocal_rank", "MRR", _NUMBER),
+)
+
+
 def _both(
     title: str, description: str, query: Callable[[str], str], unit: str, maximum: float | None = None
 ) -> tuple[g.Json, int, int]:
@@ -133,6 +148,27 @@ PANELS: Final = (
                 ),
             ],
             sort="Calls",
+        ),
+        24,
+        7,
+    ),
+    (
+        g.table(
+            "Quality of versions and variants",
+            "Outcomes of the last week of each deployment. Differences within the intervals (right, from and to) are "
+            "chance; a shadow is asked the same as the one beside it, a canary may be asked other things. No data "
+            "where no outcomes are reported.",
+            [
+                g.instant(ref, q.quality(name), as_table=True)
+                for ref, (name, _, _) in zip("ABCDEFGHI", _QUALITY, strict=True)
+            ],
+            columns={
+                VERSION_LABEL: "Version",
+                VARIANT_LABEL: "Variant",
+                **{f"Value #{ref}": head for ref, (_, head, _) in zip("ABCDEFGHI", _QUALITY, strict=True)},
+            },
+            overrides=[g.override(head, {**look, "noValue": "-"}) for _, head, look in _QUALITY],
+            sort="Outcomes",
         ),
         24,
         7,

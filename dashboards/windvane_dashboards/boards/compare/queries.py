@@ -22,6 +22,11 @@ DEPLOYMENT_P95: Final = _of_deployments(p.DEPLOYMENT_P95)
 DEPLOYMENT_STABLE: Final = _of_deployments(p.STABLE)
 
 
+def quality(name: str) -> str:
+    """Return the query for a statistic of a week's outcomes of each deployment."""
+    return _of_deployments(p.OutcomeSeries("realised", "7d").statistic(name))
+
+
 def calls(version: str) -> str:
     """Return the query for a version's calls per second."""
     return f"sum({of_model(p.CALL_RATE, version=version)})"

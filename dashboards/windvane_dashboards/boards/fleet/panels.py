@@ -77,8 +77,10 @@ PANELS: Final = (
         g.table(
             "Models",
             "One row for each model version, those with most pages first. Errors are of the last five minutes; shifted "
-            "counts features of the last hour; broken is the worst feature's share of values not in order; the budgets "
-            "are what the last three days left of each objective, below 0 where they are overspent.",
+            "counts features of the last hour; broken is the worst feature's share of values not in order; right is "
+            "the share of the last day's outcomes that say so, expected right what the calibration expects of its "
+            "predictions (a dash where no outcomes are reported); the budgets are what the last three days "
+            "left of each objective, below 0 where they are overspent.",
             [
                 g.instant("A", q.OWNERS, as_table=True),
                 g.instant("B", q.MODEL_PAGES, as_table=True),
@@ -90,6 +92,8 @@ PANELS: Final = (
                 g.instant("H", q.MODEL_BROKEN, as_table=True),
                 g.instant("I", q.MODEL_AVAILABILITY, as_table=True),
                 g.instant("J", q.MODEL_DRIFT, as_table=True),
+                g.instant("K", q.MODEL_RIGHT, as_table=True),
+                g.instant("L", q.MODEL_RIGHT_EXPECTED, as_table=True),
             ],
             columns={
                 MODEL_LABEL: "Model",
@@ -102,6 +106,8 @@ PANELS: Final = (
                 "Value #F": "p95",
                 "Value #G": "Shifted",
                 "Value #H": "Broken",
+                "Value #K": "Right",
+                "Value #L": "Expected right",
                 "Value #I": "Error budget",
                 "Value #J": "Drift budget",
             },
@@ -114,6 +120,8 @@ PANELS: Final = (
                 g.override("p95", {"unit": "s"}),
                 g.override("Shifted", _count(g.ORANGE)),
                 g.override("Broken", g.graded("percentunit", 1, (0.05, g.ORANGE), (0.25, g.VERMILLION))),
+                g.override("Right", {"unit": "percentunit", "decimals": 1, "noValue": "-"}),
+                g.override("Expected right", {"unit": "percentunit", "decimals": 1, "noValue": "-"}),
                 g.override("Error budget", {**LEFT, "links": [_TO_OBJECTIVES]}),
                 g.override("Drift budget", {**LEFT, "links": [_TO_OBJECTIVES]}),
             ],

@@ -43,6 +43,8 @@ MODEL_P95: Final = of_team(f"histogram_quantile(0.95, {p.BUCKET_RATE})")
 MODEL_SHIFTED: Final = of_team(f"sum by ({p.MODEL}) ({_HOUR.shifted})")
 MODEL_BROKEN: Final = _by_model(f"{p.VIOLATION_EXCESS} or 0 * {p.CALL_RATE}")
 MODEL_AVAILABILITY: Final = of_team(_left("availability", p.ERRORS.ratio("3d")))
+MODEL_RIGHT: Final = of_team(f"1 - max by ({p.MODEL}) ({p.REALISED_SHARE.ratio('1d')})")
+MODEL_RIGHT_EXPECTED: Final = of_team(f"1 - max by ({p.MODEL}) ({p.EXPECTED_SHARE.ratio('1d')})")
 MODEL_DRIFT: Final = of_team(_left("drift", p.drift_share("3d")))
 
 ALERTS: Final = with_runbook(

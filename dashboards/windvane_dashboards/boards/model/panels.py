@@ -6,6 +6,7 @@ from typing import Final
 
 from windvane import semconv
 from windvane_dashboards import grafana as g
+from windvane_dashboards.boards.model import quality
 from windvane_dashboards.boards.model import queries as q
 from windvane_dashboards.boards.shades import DRIFT_STEPS, DROP_COLOURS, SHARE_GRADES, VIOLATION_COLOURS
 from windvane_dashboards.links import FEATURE_UID, to
@@ -377,4 +378,4 @@ def _probes() -> list[tuple[g.Json, int, int]]:
     ]
 
 
-PANELS: Final = (*_glance(), *_service(), *_probes(), *_drift(), *_data_health())
+PANELS: Final = (*_glance(), *_service(), *_probes(), *quality.PANELS, *_drift(), *_data_health())

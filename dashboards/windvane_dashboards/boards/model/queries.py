@@ -11,6 +11,7 @@ from typing import Final
 from windvane import semconv
 from windvane_dashboards import promql as p
 from windvane_dashboards.boards.variables import of_model
+from windvane_dashboards.rules.statistics import CONFIDENCE_QUANTILE, wilson
 
 _ERROR: Final = semconv.ERROR_TYPE.label
 _DURATION: Final = semconv.PREDICTION_DURATION.prometheus_name
@@ -93,4 +94,102 @@ PROBES_NOT_PASSED: Final = (
 PROBE_DURATION: Final = (
     f"histogram_quantile(0.95, sum by ({p.PROBE_LABEL}, le) "
     f"(rate({semconv.PROBE_DURATION.prometheus_name}_bucket{_OF_PROBES}[$__rate_interval])))"
+)
+
+
+# Quality, by outcomes: of the version where alerts judge it, of its variants where statistics are recorded.
+
+_WEEK: Final = p.OutcomeSeries("realised", "7d")
+_ACTUAL: Final = semconv.OUTCOME_ACTUAL.label
+_PREDICTED: Final = semconv.OUTCOME_PREDICTED.label
+_BIN: Final = semconv.OUTCOME_SCORE_BIN.label
+
+
+def _right(ratio: str) -> str:
+    return f"1 - max({of_model(ratio)})"
+
+
+RIGHT: Final = _right(p.REALISED_SHARE.ratio("1d"))
+RIGHT_EXPECTED: Final = _right(p.EXPECTED_SHARE.ratio("1d"))
+RIGHT_REFERENCE: Final = _right(p.REFERENCE_SHARE.ratio())
+RIGHT_OBJECTIVE: Final = f"""1 - max({of_model(p.ERROR_BUDGET, f'{p.OBJECTIVE_LABEL}="quality"')})"""
+_JUDGED: Final = f"max({of_model(p.REALISED_SHARE.number('judged', '1d'))})"
+RIGHT_LOW: Final = wilson(f"({RIGHT})", _JUDGED, CONFIDENCE_QUANTILE)
+RIGHT_HIGH: Final = wilson(f"({RIGHT})", _JUDGED, CONFIDENCE_QUANTILE, upper=True)
+"""Of all variants together, as the share is."""
+UNEXPLAINED: Final = (
+    f"max({of_model(p.REALISED_SHARE.ratio('7d'))}) - max({of_model(p.EXPECTED_AGED_RATIO)}) "
+    f"or max({of_model(p.OUTCOME_ERROR)}) - max({of_model(p.EXPECTED_AGED_ERROR)})"
+)
+"""Of wrong outcomes, or of the mean absolute error, what was not expected."""
+UNEXPLAINED_NOISE: Final = f"max({of_model(p.WRONG_NOISE)}) or max({of_model(p.OUTCOME_ERROR_NOISE)})"
+
+
+def quality(name: str) -> str:
+    """Return the query for a statistic of a week's outcomes by variant."""
+    return f"max by ({p.VARIANT_LABEL}) ({of_model(_WEEK.statistic(name))})"
+
+
+def of_class(name: str) -> str:
+    """Return the query for a statistic of each class, from the counts of all variants."""
+    hits, predicted, actual = (
+        f"sum by ({_ACTUAL}) ({of_model(_WEEK.statistic(f'class_{count}'))})"
+        for count in ("hits", "predicted", "actual")
+    )
+    return {
+        "class_predicted": predicted,
+        "class_actual": actual,
+        "precision": f"{hits} / ({predicted} > 0)",
+        "recall": f"{hits} / ({actual} > 0)",
+        "f1": f"2 * {hits} / ({predicted} + {actual} > 0)",
+    }[name]
+
+
+_ESTIMATED: Final = {
+    "right": "right_ratio",
+    "precision, mean of classes": "precision",
+    "recall, mean of classes": "recall",
+    "F1, mean of classes": "f1",
+    "ROC AUC": "auc",
+    "mean absolute error": "mean_absolute_error",
+    "mean absolute error / scale": "relative_absolute_error",
+}
+
+
+def estimated(source: p.OutcomeSource) -> str:
+    """Return the query for the statistics that expected and reference outcomes have, too: one row each and variant.
+
+    Those of the reference, which knows no variants, stand beside each that has outcomes or expectations.
+    """
+    series = p.OutcomeSeries(source, "" if source == "reference" else "7d")
+    variants = " or ".join(
+        f"group by ({p.VARIANT_LABEL}) ({of_model(p.OutcomeSeries(one, '7d').statistic('outcomes'))})"
+        for one in ("realised", "expected")
+    )
+
+    def value(name: str) -> str:
+        mean = of_model(series.statistic(name))
+        if source == "reference":
+            return f"({variants}) * on () group_left () avg({mean})"
+        return f"avg by ({p.VARIANT_LABEL}) ({mean})"
+
+    return " or ".join(
+        f'label_replace({value(name)}, "statistic", "{title}", "", "")' for title, name in _ESTIMATED.items()
+    )
+
+
+CONFUSION: Final = f"sum by ({_PREDICTED}, {_ACTUAL}) ({of_model(_WEEK.count(semconv.OUTCOME_CLASSIFIED))}) > 0"
+_SCORED: Final = f"(sum by ({_BIN}) ({of_model(_WEEK.count(semconv.OUTCOME_SCORED))}) > 0)"
+_POSITIVE: Final = f"""{of_model(_WEEK.count(semconv.OUTCOME_SCORED), f'{_ACTUAL}="{semconv.OUTCOME_POSITIVE}"')}"""
+MEAN_SCORE: Final = f"sum by ({_BIN}) ({of_model(_WEEK.count(semconv.OUTCOME_SCORE))}) / {_SCORED}"
+CAME_TRUE: Final = f"(sum by ({_BIN}) ({_POSITIVE}) or 0 * {_SCORED}) / {_SCORED}"
+SEGMENT_WRONG: Final = f"max by ({p.SEGMENT_LABEL}) ({of_model(p.SEGMENT_RATIO)})"
+SEGMENT_OUTCOMES: Final = f"max by ({p.SEGMENT_LABEL}) ({of_model(p.SEGMENT_JUDGED)})"
+SEGMENT_SURELY: Final = f"max by ({p.SEGMENT_LABEL}) ({of_model(p.SEGMENT_SURELY)})"
+COVERAGE: Final = f"max({of_model(p.COVERAGE)})"
+DAY_OUTCOMES: Final = f"max({of_model(p.DAY_OUTCOMES)})"
+LAG_MEDIAN: Final = f"max({of_model(p.LAG_MEDIAN)})"
+LAG_P95: Final = f"max({of_model(p.LAG_P95)})"
+REFUSED: Final = (
+    f"sum by ({semconv.OUTCOME_REFUSAL.label}) (rate({semconv.OUTCOMES_REFUSED.prometheus_name}[$__rate_interval]))"
 )

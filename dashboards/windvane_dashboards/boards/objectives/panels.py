@@ -8,7 +8,13 @@ from windvane_dashboards import grafana as g
 from windvane_dashboards.boards.objectives import queries as q
 from windvane_dashboards.boards.shades import LEFT
 from windvane_dashboards.links import MODEL_UID, to
-from windvane_dashboards.promql import MODEL_LABEL, OBJECTIVE_LABEL, VERSION_LABEL
+from windvane_dashboards.promql import (
+    EXPECTED_SHARE,
+    MODEL_LABEL,
+    OBJECTIVE_LABEL,
+    REALISED_SHARE,
+    VERSION_LABEL,
+)
 
 if TYPE_CHECKING:
     from windvane_dashboards.promql import BurnWindow
@@ -43,6 +49,9 @@ def _burning(objective: str, description: str, windows: tuple[BurnWindow, ...]) 
         8,
         9,
     )
+
+
+_QUALITY_WINDOWS: Final[tuple[BurnWindow, ...]] = ("6h", "1d", "7d")
 
 
 PANELS: Final = (
@@ -84,4 +93,55 @@ PANELS: Final = (
     _burning("availability", "Failed calls over the share that may fail.", ("1h", "6h", "1d", "3d")),
     _burning("latency", "Slow calls over the share that may be slow.", ("1h", "6h", "1d", "3d")),
     _burning("drift", "Share of the model on shifted features over what the objective allows.", _WINDOWS),
+    (
+        g.timeseries(
+            "Burn rate: quality",
+            "Wrong outcomes over the share that may be wrong, and what is expected of the last day before outcomes "
+            "come. A week surely above 1 opens a ticket, a day above 3 or six hours above 6 page; of a low objective "
+            "half-way between its budget and all. No data where no outcomes are reported.",
+            [
+                *(
+                    g.query(ref, q.quality_burn(REALISED_SHARE, window), window)
+                    for ref, window in zip("ABC", _QUALITY_WINDOWS, strict=True)
+                ),
+                g.query("D", q.quality_burn(EXPECTED_SHARE, "1d"), "expected, 1d"),
+            ],
+            unit="short",
+            colours={"6h": g.VERMILLION, "1d": g.ORANGE, "7d": g.PURPLE, "expected, 1d": g.SKY},
+            limits=g.thresholds((1, g.ORANGE)),
+        ),
+        12,
+        9,
+    ),
+    (
+        g.table(
+            "Quality budgets",
+            "Of each model version with a quality objective: share of a week's outcomes that are wrong, what was "
+            "expected, what is allowed, and what is left of the week's budget. A dash where no outcomes are reported.",
+            [
+                g.instant("A", q.QUALITY_WRONG, as_table=True),
+                g.instant("B", q.QUALITY_EXPECTED, as_table=True),
+                g.instant("C", q.QUALITY_ALLOWED, as_table=True),
+                g.instant("D", q.QUALITY_LEFT, as_table=True),
+            ],
+            columns={
+                MODEL_LABEL: "Model",
+                VERSION_LABEL: "Version",
+                "Value #A": "Wrong",
+                "Value #B": "Expected wrong",
+                "Value #C": "Allowed",
+                "Value #D": "Left",
+            },
+            overrides=[
+                g.override("Model", {"links": [_TO_MODEL]}),
+                *(
+                    g.override(head, {"unit": "percentunit", "decimals": 1, "noValue": "-"})
+                    for head in ("Wrong", "Expected wrong", "Allowed", "Left")
+                ),
+            ],
+            sort="Wrong",
+        ),
+        12,
+        9,
+    ),
 )

@@ -37,6 +37,23 @@ TARGETS: Final = f"1 - {p.ERROR_BUDGET}"
 LEFT: Final = f"1 - ({burn_rates('3d')})"
 
 
+_QUALITY: Final = _budget("quality")
+QUALITY_LEFT: Final = (
+    f"1 - max by ({p.MODEL}) ({p.REALISED_SHARE.ratio('7d')}) / on ({p.MODEL}) max by ({p.MODEL}) ({_QUALITY})"
+)
+"""What the outcomes of a week left of the quality budget of each model version, below 0 where it is overspent."""
+QUALITY_WRONG: Final = f"max by ({p.MODEL}) ({p.REALISED_SHARE.ratio('7d')}) and on ({p.MODEL}) {_QUALITY}"
+QUALITY_EXPECTED: Final = f"max by ({p.MODEL}) ({p.EXPECTED_SHARE.ratio('7d')}) and on ({p.MODEL}) {_QUALITY}"
+QUALITY_ALLOWED: Final = f"max by ({p.MODEL}) ({_QUALITY})"
+
+
+def quality_burn(share: p.OutcomeShare, window: p.BurnWindow) -> str:
+    """Return the query for the burn rate of the quality budget of the chosen model version."""
+    return (
+        f"""max({of_model(share.ratio(window))}) / max({of_model(p.ERROR_BUDGET, f'{p.OBJECTIVE_LABEL}="quality"')})"""
+    )
+
+
 def burn_rate(objective: str, window: p.BurnWindow) -> str:
     """Return the query for one burn rate of the chosen model version."""
     budget = of_model(p.ERROR_BUDGET, f'{p.OBJECTIVE_LABEL}="{objective}"')
