@@ -54,6 +54,8 @@ def is_of_temperature(facts: dict[str, Any]) -> bool:
 def test_both_alerts_reach_their_owner_and_resolve_and_no_panel_is_empty_meanwhile() -> None:
     """`demo --once --json` ends with 0 after a ticket and a page were delivered as the owner declared, and resolved.
 
+    So was the ticket of the concept drift, which outcomes alone show.
+
     When the page comes every query of every dashboard has an answer, but two lines that a day of history teaches.
     """
     process = start("--once", "--json")
@@ -90,6 +92,10 @@ def test_both_alerts_reach_their_owner_and_resolve_and_no_panel_is_empty_meanwhi
     counted = sum(landed["results"].values())
     assert 0.8 * landed["reported"] < counted <= landed["reported"], "but for the last second, each that was reported"
     assert counted > 1000
+    concept = next(f for f in told if f["labels"]["alertname"] == "MLConceptDrift")
+    assert (concept["receiver"], concept["labels"]["severity"]) == ("arrivals-channel", "ticket")
+    (quality,) = (step["facts"] for step in steps if step["name"] == "quality")
+    assert quality["realised"] < quality["expected"] - 0.1
     assert not any("MLProbe" in facts["labels"]["alertname"] for facts in told)
     assert steps[-1]["facts"] == {"ok": True}
     assert len(found) > 130

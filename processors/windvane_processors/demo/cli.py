@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from rich.console import Console
 
-from windvane_processors.demo.story import SPEED, Step, tell
+from windvane_processors.demo.story import CONCEPT, FEED, SPEED, Step, tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ _STYLES = {
     "incident": "red",
     "landed": "magenta",
     "mended": "green",
+    "quality": "magenta",
     "quiet": "green",
     "done": "bold green",
     "misrouted": "bold red",
@@ -33,16 +34,25 @@ _STYLES = {
 
 
 @click.command(name="demo")
+@click.option(
+    "--incident",
+    type=click.Choice([FEED, CONCEPT, "both"]),
+    default="both",
+    show_default=True,
+    help="What goes wrong: the inputs, or what follows from them.",
+)
 @click.option("--once", is_flag=True, help="End when the story is over; exit code 0 if all went as it must.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line for each step.")
-def command(*, once: bool, as_json: bool) -> None:
+def command(*, incident: str, once: bool, as_json: bool) -> None:
     """Watch a model in production: real flights, a real service, a real stack.
 
     A model of flight delays, trained on January, serves the flights that follow, is asked known cases, and
-    hears of each flight that lands whether it was late. After a quiet stretch the feed begins to send
-    distance in kilometres, which must reach the team's channel as a ticket; then it loses the weather, which
-    must reach whoever is on call as a page. The feed is mended, and both resolve. Windows pass 60 times
-    faster than in production; thresholds are the real ones. The dashboards are at the address that it prints.
+    hears of each flight that lands whether it was late. After a quiet stretch a runway closes: the same
+    flights land later, no input shows it, and the outcomes must open a ticket that says so. Meanwhile the
+    feed begins to send distance in kilometres, which must reach the team's channel as a ticket, too; then it
+    loses the weather, which must reach whoever is on call as a page. The feed is mended, and both resolve.
+    Windows pass 60 times faster than in production; thresholds are the real ones. The dashboards are at the
+    address that it prints.
 
     The first run builds the Collector, Prometheus and Alertmanager, which takes minutes.
     """
@@ -51,8 +61,9 @@ def command(*, once: bool, as_json: bool) -> None:
     report = _print_json if as_json else _teller(console)
     if not as_json:
         console.print(f"[bold]windvane demo[/] · windows pass {SPEED} times faster than in production · Ctrl-C ends it")
+    incidents = (FEED, CONCEPT) if incident == "both" else (incident,)
     try:
-        done_well = tell(report, once=once, log=lambda line: console.print(f"[dim]{line}[/]"))
+        done_well = tell(report, incidents=incidents, once=once, log=lambda line: console.print(f"[dim]{line}[/]"))
     except KeyboardInterrupt:
         console.print("[dim]stopped; nothing is left running[/]")
         sys.exit(130)

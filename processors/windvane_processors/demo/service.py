@@ -20,7 +20,7 @@ from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
 import windvane
 from windvane.asgi import FlushOnShutdown
 from windvane_processors.demo.flights import FEATURES, NUMERIC, OBSERVED_AT, WEATHER
-from windvane_processors.demo.training import CANARY, MODEL_FILE, MODEL_NAME, OWNER, STABLE, baseline_file
+from windvane_processors.demo.training import CANARY, MODEL_FILE, MODEL_NAME, OUTCOMES, OWNER, STABLE, baseline_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def make_app(directory: Path) -> FastAPI:
             baseline=directory / baseline_file(version),
             owner=OWNER,
             objectives=windvane.Objectives(availability=0.99, latency=(1.0, 0.99), quality=0.75, drift=0.99),
-            outcomes=windvane.Outcomes("binary"),
+            outcomes=OUTCOMES,
             event_time={WEATHER[0]: OBSERVED_AT},
         )
 

@@ -21,18 +21,25 @@ from windvane.tokens import TOKEN_KEYS
 from windvane_dashboards.boards import render as render_boards
 from windvane_dashboards.links import FLEET_UID
 from windvane_dashboards.preview import Preview, page_folder
+from windvane_dashboards.promql import EXPECTED_SHARE, REALISED_SHARE
 from windvane_dashboards.rules import Timings, render
 from windvane_dashboards.server import CommandError
 from windvane_processors.demo.flights import WEATHER
 from windvane_processors.demo.inbox import Inbox, Notice
 from windvane_processors.demo.replay import Replay
-from windvane_processors.demo.training import MODEL_NAME, OWNER, PROBE_CASES_FILE, train
+from windvane_processors.demo.training import MODEL_NAME, OWNER, PROBE_CASES_FILE, STABLE, train
 from windvane_processors.stack import Child, Stack, answers, ensure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
-__all__ = ["SPEED", "Running", "Step", "Teller", "running", "tell"]
+__all__ = ["CONCEPT", "FEED", "SPEED", "Running", "Step", "Teller", "running", "tell"]
+
+FEED: Final = "feed"
+"""The incident in which inputs break: distances in another unit, then no weather."""
+
+CONCEPT: Final = "concept"
+"""The incident in which inputs stay as they are and other things follow from them."""
 
 SPEED: Final = 60
 """How many times faster than in production the rules' windows pass; thresholds are the real ones."""
@@ -46,6 +53,9 @@ _SHOWN_MINUTES: Final = 10
 
 _SCRAPE_INTERVAL: Final = "15s"
 """Of the shipped Prometheus; the service itself exports more often."""
+
+_DETOUR_MINUTES: Final = 20
+"""What a closed runway costs every flight."""
 
 _TICKET_RECEIVER: Final = "arrivals-channel"
 _PAGE_RECEIVER: Final = "arrivals-oncall"
@@ -130,25 +140,26 @@ class Teller:
             return self._changed.wait_for(lambda: condition(self.notices), seconds)
 
 
-def tell(report: Callable[[Step], None], *, once: bool, log: Callable[[str], None]) -> bool:
+def tell(report: Callable[[Step], None], *, incidents: Collection[str], once: bool, log: Callable[[str], None]) -> bool:
     """Run the demo.
 
     Args:
         report: called with each step, from several threads.
+        incidents: what goes wrong, of `FEED` and `CONCEPT`.
         once: end when the story is over; otherwise the service and its traffic stay up until
             `KeyboardInterrupt`.
         log: called with lines about slow preparation.
 
     Returns:
-        Whether both alerts reached the right receivers with the owner's labels, nothing came too soon,
-        and both resolved.
+        Whether the alerts of each incident reached the right receivers with the owner's labels, nothing came too soon,
+        and those of the feed resolved.
 
     Raises:
         StackError: a part cannot be found, built or started.
     """
     teller = Teller(report)
     with running(teller, log=log) as demo:
-        _play(teller, demo)
+        _play(teller, demo, incidents)
         _judge(teller)
         if not once:
             teller.step("running", "the story is over; traffic goes on until Ctrl-C")
@@ -260,29 +271,60 @@ def _start_probes(stack: contextlib.ExitStack, directory: Path, environment: Map
     probes.start(lambda: True)
 
 
-def _play(teller: Teller, demo: Running) -> None:
+def _play(teller: Teller, demo: Running, incidents: Collection[str]) -> None:
     replay = demo.replay
     teller.step("quiet", f"flights of February, {replay.rate} a second; all is well", seconds=_QUIET_SECONDS)
     teller.wait_for(lambda _: False, _QUIET_SECONDS)
-    early = [notice for notice in teller.notices if _is_page(notice) or _is_distance_ticket(notice)]
+    early = [notice for notice in teller.notices if any(kind(notice) for kind in (_is_page, *_TICKETS))]
     if early:
         teller.step("too soon", f"{early[0].title} came before anything was broken", bad=True)
     _tell_outcomes(teller, demo)
 
-    replay.incidents.append("distance in kilometres")
-    teller.step("incident", "the feed begins to send distance in kilometres", incident=replay.incidents[-1])
-    _await(teller, "ticket", lambda notices: any(map(_is_distance_ticket, notices)))
+    if CONCEPT in incidents:
+        replay.detour = _DETOUR_MINUTES
+        teller.step(
+            "incident",
+            f"a runway closes: the same flights land {_DETOUR_MINUTES} minutes later, and no input shows it",
+            incident="a runway closes",
+        )
+    if FEED in incidents:
+        replay.incidents.append("distance in kilometres")
+        teller.step("incident", "the feed begins to send distance in kilometres", incident=replay.incidents[-1])
+        _await(teller, "ticket", lambda notices: any(map(_is_distance_ticket, notices)))
 
-    if any(map(_is_page, teller.notices)):
-        teller.step("too soon", "a page came before the weather was lost", bad=True)
-    replay.incidents.append("weather columns lost")
-    teller.step("incident", "the feed loses its weather columns", incident=replay.incidents[-1])
-    _await(teller, "page", lambda notices: any(map(_is_weather_page, notices)))
+        if any(map(_is_page, teller.notices)):
+            teller.step("too soon", "a page came before the weather was lost", bad=True)
+        replay.incidents.append("weather columns lost")
+        teller.step("incident", "the feed loses its weather columns", incident=replay.incidents[-1])
+        _await(teller, "page", lambda notices: any(map(_is_weather_page, notices)))
 
-    replay.incidents.clear()
-    teller.step("mended", "the feed is mended")
-    _await(teller, "resolved", lambda notices: not _firing(notices, _is_page))
-    _await(teller, "resolved", lambda notices: not _firing(notices, _is_distance_ticket))
+        replay.incidents.clear()
+        teller.step("mended", "the feed is mended")
+    if CONCEPT in incidents:
+        _await(teller, "ticket", lambda notices: any(map(_is_concept_ticket, notices)))
+        _tell_quality(teller, demo.parts)
+        replay.detour = 0
+        teller.step("mended", "the runway is open again; its ticket stays, for it looks at a week")
+    if FEED in incidents:
+        _await(teller, "resolved", lambda notices: not _firing(notices, _is_page))
+        _await(teller, "resolved", lambda notices: not _firing(notices, _is_distance_ticket))
+
+
+def _tell_quality(teller: Teller, parts: Stack) -> None:
+    """Tell how much came true of what was predicted, beside what was expected when it was."""
+    of_stable = f'{{{semconv.MODEL_NAME.label}="{MODEL_NAME}",{semconv.MODEL_VERSION.label}="{STABLE}"}}'
+    right: dict[str, Any] = {
+        what: 1 - sum(value for _, value in parts.query(f"{series}{of_stable}"))
+        for what, series in (
+            ("realised", REALISED_SHARE.ratio("1h")),
+            ("expected", EXPECTED_SHARE.ratio("1d")),
+        )
+    }
+    teller.step(
+        "quality",
+        f"of the flights that landed, {right['realised']:.0%} were as predicted; {right['expected']:.0%} were expected",
+        **right,
+    )
 
 
 def _tell_outcomes(teller: Teller, demo: Running) -> None:
@@ -309,7 +351,7 @@ def _tell_outcomes(teller: Teller, demo: Running) -> None:
 def _judge(teller: Teller) -> None:
     """Hold every page and ticket against what the owner declared."""
     pages = [notice for notice in teller.notices if _is_page(notice)]
-    tickets = [notice for notice in teller.notices if _is_distance_ticket(notice)]
+    tickets = [notice for notice in teller.notices if any(kind(notice) for kind in _TICKETS)]
     for kind, notices, receiver, severity in (
         ("page", pages, _PAGE_RECEIVER, OWNER.severity),
         ("ticket", tickets, _TICKET_RECEIVER, "ticket"),
@@ -329,8 +371,8 @@ def _judge(teller: Teller) -> None:
                 teller.step("misrouted", f"the {kind} {notice.title} has {name} {got!r}, not {wanted!r}", bad=True)
     others = sorted({notice.title for notice in teller.notices if _is_ticket(notice)} - {n.title for n in tickets})
     if others:
-        teller.step("season", f"February is not January, which is true as well: {', '.join(others)}", tickets=others)
-    done = "both alerts reached their owner and resolved" if not teller.failures else "; ".join(teller.failures)
+        teller.step("besides", f"told as well, and true of what happened: {', '.join(others)}", tickets=others)
+    done = "every alert reached its owner" if not teller.failures else "; ".join(teller.failures)
     teller.step("done", done, ok=not teller.failures)
 
 
@@ -348,6 +390,14 @@ def _is_weather_page(notice: Notice) -> bool:
 
 def _is_distance_ticket(notice: Notice) -> bool:
     return _is_ticket(notice) and notice.labels.get(semconv.FEATURE_NAME.label) == "distance"
+
+
+def _is_concept_ticket(notice: Notice) -> bool:
+    return notice.labels["alertname"] == "MLConceptDrift"
+
+
+_TICKETS: Final = (_is_distance_ticket, _is_concept_ticket)
+"""The tickets that the incidents must open, and nothing else may."""
 
 
 def _firing(notices: list[Notice], kind: Callable[[Notice], bool]) -> bool:

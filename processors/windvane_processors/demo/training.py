@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 from threadpoolctl import threadpool_limits
 
-from windvane import Baseline, Owner
+from windvane import Baseline, Outcomes, Owner
 from windvane_processors.demo.flights import CATEGORICAL, FEATURES, LABEL, training_flights
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "CANARY",
     "MODEL_FILE",
     "MODEL_NAME",
+    "OUTCOMES",
     "OUTPUT",
     "OWNER",
     "PROBE_CASES_FILE",
@@ -39,6 +40,7 @@ CANARY: Final = "2"
 """The same model in a new build, on trial: it must be found as good as the stable version."""
 
 OUTPUT: Final = "late_probability"
+OUTCOMES: Final = Outcomes("binary")
 OWNER: Final = Owner(team="arrivals", severity="page", runbook_url="https://wiki.example.com/arrivals/flight-delay")
 
 MODEL_FILE: Final = "flight-delay.pickle"
@@ -83,7 +85,7 @@ def _train(directory: Path) -> int:
     rows = flights[list(FEATURES)]
     pipeline.fit(rows, flights[LABEL])
     (directory / MODEL_FILE).write_bytes(pickle.dumps(pipeline))
-    reference = rows.assign(**{OUTPUT: pipeline.predict_proba(rows)[:, 1]})
+    reference = rows.assign(**{OUTPUT: pipeline.predict_proba(rows)[:, 1], LABEL: flights[LABEL]})
     (directory / PROBE_CASES_FILE).write_text(json.dumps(_known_cases(reference)))
     some = flights.sample(_ROWS_TO_SHUFFLE, random_state=0)
     told = permutation_importance(
@@ -96,6 +98,8 @@ def _train(directory: Path) -> int:
             model=MODEL_NAME,
             version=version,
             output=OUTPUT,
+            actual=LABEL,
+            outcomes=OUTCOMES,
             importances=importances,
             about=_SOURCES,
         )
