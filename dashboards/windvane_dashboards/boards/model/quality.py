@@ -7,6 +7,7 @@ from typing import Final
 from windvane import semconv
 from windvane_dashboards import grafana as g
 from windvane_dashboards.boards.model import queries as q
+from windvane_dashboards.links import COMPARE_UID, OBJECTIVES_UID, to
 from windvane_dashboards.promql import SEGMENT_LABEL, VARIANT_LABEL
 
 __all__ = ["PANELS"]
@@ -38,6 +39,8 @@ _CLASSES: Final = (
     ("class_predicted", "Predicted", _COUNT),
     ("class_actual", "Came true", _COUNT),
 )
+_TO_COMPARE: Final = g.link("Compare versions and variants", to(COMPARE_UID, "model", "version"))
+_TO_OBJECTIVES: Final = g.link("Show the budgets", to(OBJECTIVES_UID, "model", "version"))
 _LETTERS: Final = "ABCDEFGHIJKLMN"
 
 PANELS: Final = (
@@ -97,7 +100,7 @@ PANELS: Final = (
                 **{f"Value #{ref}": head for ref, (_, head, _) in zip(_LETTERS, _WEEK, strict=True)},
             },
             overrides=[
-                g.override("Variant", {"noValue": "-"}),
+                g.override("Variant", {"links": [_TO_COMPARE], "noValue": "-"}),
                 *(g.override(head, {**look, "noValue": "-"}) for _, head, look in _WEEK),
             ],
             sort="Outcomes",
@@ -213,6 +216,7 @@ PANELS: Final = (
                 "Value #C": "Outcomes",
             },
             overrides=[
+                g.override("Segment", {"links": [_TO_OBJECTIVES]}),
                 g.override("Wrong", _SHARE),
                 g.override("At least", {**_SHARE, "noValue": "-"}),
                 g.override("Outcomes", _COUNT),
