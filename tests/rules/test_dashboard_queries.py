@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -11,6 +11,8 @@ from windvane_dashboards.boards import BOARDS
 from windvane_dashboards.boards.feature import queries as of_feature
 from windvane_dashboards.boards.fleet import queries as of_fleet
 from windvane_dashboards.boards.model import queries as of_model
+from windvane_dashboards.promql import REALISED_SHARE, OutcomeSeries
+from windvane_dashboards.rules.statistics import CONFIDENCE_QUANTILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,4 +222,75 @@ def test_the_slow_share_and_the_quantile_are_those_of_the_calls(evaluate: Callab
             f"round({_filled(of_model.latency(0.5))} * 1e6)": 175_000,
         },
         at="100m",
+    )
+
+
+def test_the_interval_of_right_predictions_is_wilsons_of_all_variants(evaluate: Callable[..., str]) -> None:
+    """Its bounds are the roots of (p - x)^2 = z^2 x (1 - x) / n, with p and n of the version and not of one variant."""
+    at = '{ml_model_name="fares",ml_model_version="3"}'
+    given = {f"{REALISED_SHARE.ratio('1d')}{at}": "0.2x10", f"{REALISED_SHARE.number('judged', '1d')}{at}": "50x10"}
+    low, high = _filled(of_model.RIGHT_LOW), _filled(of_model.RIGHT_HIGH)
+    square = CONFIDENCE_QUANTILE**2 / 50
+    evaluate(
+        given,
+        {
+            **{
+                f"abs((0.8 - ({bound})) ^ 2 - {square} * ({bound}) * (1 - ({bound}))) < bool 1e-12": 1
+                for bound in (low, high)
+            },
+            f"({low}) < bool 0.8": 1,
+            f"({high}) > bool 0.8": 1,
+        },
+        at="5m",
+        only="none",
+    )
+
+
+def test_a_class_is_judged_by_the_counts_of_all_variants(evaluate: Callable[..., str]) -> None:
+    """A variant of few outcomes weighs little: a mean of precisions would be another number."""
+    week = OutcomeSeries("realised", "7d")
+    given = {}
+    for variant, hits, predicted, actual in (("", 30, 30, 60), ("canary", 2, 10, 2)):
+        at = f'{{ml_model_name="fares",ml_model_version="3",ml_model_variant="{variant}",ml_outcome_actual="late"}}'
+        for name, number in (("hits", hits), ("predicted", predicted), ("actual", actual)):
+            given[week.statistic(f"class_{name}") + at] = f"{number}x10"
+    evaluate(
+        given,
+        {
+            f"round(1e9 * sum({_filled(of_model.of_class('precision'))}))": round(1e9 * 32 / 40),
+            f"round(1e9 * sum({_filled(of_model.of_class('recall'))}))": round(1e9 * 32 / 62),
+            f"round(1e9 * sum({_filled(of_model.of_class('f1'))}))": round(1e9 * 64 / 102),
+        },
+        at="5m",
+        only="none",
+    )
+
+
+def test_expected_and_reference_stand_beside_what_was_realised(evaluate: Callable[..., str]) -> None:
+    """One row for each statistic and variant; the reference, which has no variants, in each."""
+
+    def row(source: Literal["realised", "expected", "reference"], variant: str) -> str:
+        one = 'label_replace(vector(1), "statistic", "ROC AUC", "", "")'
+        one = f'label_replace({one}, "ml_model_variant", "{variant}", "", "")'
+        return f"sum(({_filled(of_model.estimated(source))}) and on (statistic, ml_model_variant) {one})"
+
+    at = 'ml_model_name="fares",ml_model_version="3"'
+    realised, expected = OutcomeSeries("realised", "7d"), OutcomeSeries("expected", "7d")
+    evaluate(
+        {
+            f'{realised.statistic("outcomes")}{{{at},ml_model_variant="a"}}': "9x10",
+            f'{expected.statistic("outcomes")}{{{at},ml_model_variant="b"}}': "9x10",
+            f'{realised.statistic("auc")}{{{at},ml_model_variant="a"}}': "0.75x10",
+            f'{expected.statistic("auc")}{{{at},ml_model_variant="b"}}': "0.875x10",
+            f"{OutcomeSeries('reference').statistic('auc')}{{{at}}}": "0.5x10",
+        },
+        {
+            row("realised", "a"): 0.75,
+            row("expected", "b"): 0.875,
+            row("reference", "a"): 0.5,
+            row("reference", "b"): 0.5,
+            f"count({_filled(of_model.estimated('reference'))})": 2,
+        },
+        at="5m",
+        only="none",
     )
