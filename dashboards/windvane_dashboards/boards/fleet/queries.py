@@ -41,7 +41,7 @@ MODEL_CALLS: Final = _by_model(p.CALL_RATE)
 MODEL_ERRORS: Final = _by_model(p.ERRORS.ratio("5m"))
 MODEL_P95: Final = of_team(f"histogram_quantile(0.95, {p.BUCKET_RATE})")
 MODEL_SHIFTED: Final = of_team(f"sum by ({p.MODEL}) ({_HOUR.shifted})")
-MODEL_BROKEN: Final = _by_model(f"{p.VIOLATION_EXCESS} or 0 * {p.CALL_RATE}")
+MODEL_BROKEN: Final = _by_model(p.MODEL_EXCESS)
 MODEL_AVAILABILITY: Final = of_team(_left("availability", p.ERRORS.ratio("3d")))
 MODEL_DRIFT: Final = of_team(_left("drift", p.drift_share("3d")))
 
