@@ -69,6 +69,8 @@ __all__ = [
     "LOST",
     "LOST_RATE",
     "MODEL",
+    "MODEL_DISPERSION",
+    "MODEL_EXCESS",
     "MODEL_LABEL",
     "MODEL_OWNER",
     "OBJECTIVE",
@@ -122,7 +124,6 @@ __all__ = [
     "VIOLATION_EXCESS",
     "VIOLATION_RATE",
     "VIOLATION_RATIO",
-    "VIOLATION_SPREAD",
     "WRONG_NOISE",
     "BadCalls",
     "BurnWindow",
@@ -258,6 +259,7 @@ CANARY_OUTPUT_FLOOR: Final = "ml_model_output:ml_feature_psi_ticket_floor:canary
 TRAFFIC: Final = f"ml_model_name:{_DURATION}_count:increase1h"
 TRAFFIC_PAST_LOW: Final = f"ml_model_name:{_DURATION}_count:past_low"
 TRAFFIC_PAST_HIGH: Final = f"ml_model_name:{_DURATION}_count:past_high"
+MODEL_DISPERSION: Final = f"ml_model_name:{_stem(semconv.FEATURE_REFERENCE_DISPERSION)}:median"
 MODEL_OWNER: Final = f"ml_model_name:{_INFO}:owner"
 
 # Known cases, by model, version where they are for one, and probe.
@@ -315,8 +317,8 @@ REFERENCE_VIOLATION_RATIO: Final = f"ml_model_feature_kind:{_REFERENCE_VIOLATION
 VIOLATIONS: Final = f"ml_model_feature_kind:{_VIOLATIONS}:increase1h"
 FEATURE_ROWS: Final = "ml_model_feature:ml_feature_values:increase1h"
 VIOLATION_RATIO: Final = f"ml_model_feature_kind:{_VIOLATIONS}:ratio_1h"
-VIOLATION_SPREAD: Final = f"ml_model_feature_kind:{_VIOLATIONS}:spread_1h"
 VIOLATION_EXCESS: Final = f"ml_model_feature_kind:{_VIOLATIONS}:excess"
+MODEL_EXCESS: Final = f"ml_model:{_VIOLATIONS}:excess"
 
 # Where a feature comes from and who owns that, by feature.
 SOURCE_DECLARED: Final = f"ml_model_feature:{_FEATURE_INFO}:declared"
@@ -397,6 +399,11 @@ class DriftSeries:
     def shifted(self) -> str:
         """1 where PSI is above the noise floor, else 0."""
         return f"ml_model_feature:ml_feature_shifted:{self.window}"
+
+    @property
+    def shifted_anew(self) -> str:
+        """The same, 0 also where the feature had shifted half as much a week before."""
+        return f"ml_model_feature:ml_feature_shifted_anew:{self.window}"
 
     @property
     def null_ratio(self) -> str:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["alerts", "recording"]
 
-_SHIFTED: Final = f'{DriftSeries("1h").shifted}{{{ROLE_LABEL}!="output"}}'
+_SHIFTED: Final = f'{DriftSeries("1h").shifted_anew}{{{ROLE_LABEL}!="output"}}'
 _PAIRS: Final[tuple[tuple[BurnWindow, BurnWindow], ...]] = (("1d", "2h"), ("3d", "6h"))
 """Long and short windows of the burn rates 3 and 1, as for errors and latency."""
 
@@ -95,7 +95,7 @@ def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
         f"and count_over_time({DRIFT_SHARE}[{duration(timings.long)}]) >= {enough}",
     )
     drifted = listed(
-        f'topk(5, {DriftSeries("1h").shifted}{{MATCHERS,{ROLE_LABEL}!="output"}} == 1)',
+        f'topk(5, {DriftSeries("1h").shifted_anew}{{MATCHERS,{ROLE_LABEL}!="output"}} == 1)',
         MODEL_LABELS,
         FEATURE_LABEL,
         sentence=" Shifted now: NAMES.",

@@ -16,6 +16,8 @@ from windvane_dashboards.promql import (
     FEATURE,
     FEATURE_RATE,
     FEATURE_ROLE,
+    MODEL_DISPERSION,
+    MODEL_LABEL,
     OBSERVATION_RATE,
     OWNER_REPORTING,
     REFERENCE,
@@ -108,6 +110,11 @@ def recording(timings: Timings, methods: Collection[str]) -> tuple[Group, ...]:
             f"max by ({FEATURE}) ({semconv.FEATURE_REFERENCE_DISPERSION.prometheus_name})",
             "How many times more the reference's blocks differ than chance explains.",
         ),
+        Recording(
+            MODEL_DISPERSION,
+            f"quantile by ({MODEL_LABEL}) (0.5, {DISPERSION})",
+            "The median of the model's features: how many rows come together, where seasons are those of a few.",
+        ),
     )
     hour, day = _window("1h", timings.short, timings, methods), _window("1d", timings.long, timings, methods)
     return (
@@ -196,11 +203,12 @@ def psi(by: str, bins: tuple[str, str], totals: tuple[str, str], used_bins: str)
     live, reference = (f"({of} + {_SMOOTHING:g})" for of in bins)
     return lines(
         f"sum by ({by}) (",
-        f"  {live} * ln({live} / {reference})",
-        f") / {_smoothed_total(totals[0], used_bins)}",
-        f"- sum by ({by}) (",
-        f"  {reference} * ln({live} / {reference})",
-        f") / {_smoothed_total(totals[1], used_bins)}",
+        "  (",
+        f"    {live} / on ({by}) group_left () {_smoothed_total(totals[0], used_bins)}",
+        f"    - {reference} / on ({by}) group_left () {_smoothed_total(totals[1], used_bins)}",
+        "  )",
+        f"  * ln({live} / {reference})",
+        ")",
     )
 
 
@@ -349,6 +357,7 @@ def _verdict(series: DriftSeries, timings: Timings) -> tuple[Recording, ...]:
             lines(series.statistic("psi"), f"> bool {series.noise_floor}"),
             "1 where the feature has shifted, else 0.",
         ),
+        *([_anew(series, timings)] if series.window == "1h" else []),
         Recording(
             series.null_ratio,
             lines(
@@ -398,6 +407,15 @@ def _past(series: DriftSeries, timings: Timings) -> Recording:
         series.past,
         lines(f"{day} >= {week}", f"or {week}", f"or {day}"),
         "PSI at this time of the day or the week before, whichever is more.",
+    )
+
+
+def _anew(series: DriftSeries, timings: Timings) -> Recording:
+    usual = f"({_at(series, timings.week, timings)} or {series.past})"
+    return Recording(
+        series.shifted_anew,
+        lines(f"{series.shifted} * ({series.statistic('psi')} > bool {_SEASONS} * {usual})", f"or {series.shifted}"),
+        "The same, but 0 where it is what this time of the week does: what the drift budget counts.",
     )
 
 

@@ -9,6 +9,7 @@ from windvane_dashboards.promql import (
     AGE_LIMIT,
     AGE_MEDIAN,
     AGE_RATE,
+    CALL_RATE,
     DISPERSION,
     FEATURE,
     FEATURE_LABEL,
@@ -18,6 +19,7 @@ from windvane_dashboards.promql import (
     KIND,
     KIND_LABEL,
     MODEL,
+    MODEL_EXCESS,
     OWNER_REPORTING,
     REFERENCE_ROWS,
     REFERENCE_VIOLATION_RATIO,
@@ -26,7 +28,6 @@ from windvane_dashboards.promql import (
     VIOLATION_EXCESS,
     VIOLATION_RATE,
     VIOLATION_RATIO,
-    VIOLATION_SPREAD,
     VIOLATIONS,
     duration,
     labels,
@@ -61,15 +62,13 @@ _WORTH_A_TICKET: Final = 0.01
 """Excess share of violating values below which nobody is bothered, however sure it is."""
 
 _SIGMAS: Final = 6
-"""Standard errors of the difference of two shares: a feature is looked at 40,000 times a month."""
+"""Standard errors of the difference of the roots of two shares: a feature is looked at 40,000 times a month."""
 
 _MIN_VIOLATIONS: Final = 10
 """Fewer violations in an hour are no ticket, however few rows there were in all."""
 
 _STALE: Final = 2.5
 _USUAL: Final = 0.8
-
-_VIOLATION_POOLED: Final = f"{VIOLATION_RATIO}_pooled"
 
 _TEAM, _SEVERITY, _RUNBOOK = semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label
 
@@ -130,17 +129,16 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
             "1 is all broken. From the last five minutes; where they hold fewer than 100 values, from the last "
             "hour. Only where there are violations.",
         ),
+        Recording(
+            MODEL_EXCESS,
+            lines(f"max by ({MODEL}) ({VIOLATION_EXCESS})", f"or 0 * {CALL_RATE}"),
+            "The largest of the model's features; 0 where there are no violations.",
+        ),
     )
 
 
 def _hourly_violations(timings: Timings) -> tuple[Recording, ...]:
     violations = f'{VIOLATION_RATE}{{{KIND_LABEL}=~"{"|".join(semconv.VALUE_VIOLATIONS)}"}}'
-    pooled = nested(
-        lines(
-            f"({VIOLATIONS} > 0)",
-            f"+ ({REFERENCE_VIOLATION_RATIO} * on ({FEATURE}) group_left () {REFERENCE_ROWS})",
-        )
-    )
     return (
         Recording(
             VIOLATIONS,
@@ -151,23 +149,6 @@ def _hourly_violations(timings: Timings) -> tuple[Recording, ...]:
             FEATURE_ROWS, sum_of_rates(FEATURE_RATE, timings.short, timings), "Values of the feature in the last hour."
         ),
         Recording(VIOLATION_RATIO, _share(VIOLATIONS, FEATURE_ROWS), "Share of each kind in the last hour."),
-        Recording(
-            _VIOLATION_POOLED,
-            _share(pooled, f"({FEATURE_ROWS} + on ({FEATURE}) {REFERENCE_ROWS})"),
-            "Share of each kind in the last hour and the reference together.",
-        ),
-        Recording(
-            VIOLATION_SPREAD,
-            lines(
-                "sqrt(",
-                f"  {_VIOLATION_POOLED} * (1 - {_VIOLATION_POOLED})",
-                f"  * on ({FEATURE}) group_left ()",
-                f"  ({DISPERSION} or 0 * {FEATURE_ROWS} + 1)",
-                ")",
-            ),
-            "Standard deviation of one value's violation, widened by the reference's own dispersion where rows come in "
-            "clusters: over the root of the number of rows it is the standard error of a share.",
-        ),
     )
 
 
@@ -248,19 +229,29 @@ def _sources(timings: Timings) -> tuple[Recording, ...]:
     )
 
 
-def _beyond_chance(excess: str, rows: str) -> str:
-    """Return where an excess share is more than chance makes of so many rows and of the reference's."""
-    errors = f"sqrt(1 / {rows} + on ({FEATURE}) 1 / {REFERENCE_ROWS})"
+def _beyond_chance(share: str, rows: str) -> str:
+    """Return where a share of violations is more than chance makes of so many rows and of the reference's.
+
+    The difference of the roots of both shares is compared: its variance is a quarter of the dispersion over the rows
+    however rare violations are (Anscombe 1948), also where one cluster makes all that there are.
+    """
+    errors = nested(
+        lines(
+            f"({DISPERSION} or 0 * {FEATURE_ROWS} + 1)",
+            f"* (1 / {rows} + on ({FEATURE}) 1 / {REFERENCE_ROWS}) / 4",
+        )
+    )
     return lines(
-        f"({excess})",
-        f"/ on ({FEATURE}) group_left () {errors}",
-        f"> {_SIGMAS} * {VIOLATION_SPREAD}",
+        f"(sqrt({share}) - sqrt({REFERENCE_VIOLATION_RATIO}))",
+        f"/ on ({FEATURE}) group_left () sqrt{errors}",
+        f"> {_SIGMAS}",
     )
 
 
 def _broken(timings: Timings, links: Links) -> Alert:
     name = "MLFeatureBroken"
     rows = f"({FEATURE_RATE} * {timings.rate.total_seconds():g} >= {MIN_ROWS} or {FEATURE_ROWS})"
+    share = f"({VIOLATION_EXCESS} > {BROKEN}) * (1 - {REFERENCE_VIOLATION_RATIO}) + {REFERENCE_VIOLATION_RATIO}"
     touched = _touched(f"{VIOLATION_EXCESS}{{MATCHERS}} * on ({FEATURE}) {FEATURE_ROWS}", kind=True)
     return Alert(
         name=name,
@@ -270,7 +261,7 @@ def _broken(timings: Timings, links: Links) -> Alert:
                 "and",
                 nested(
                     lines(
-                        _beyond_chance(f"{VIOLATION_EXCESS} > {BROKEN}", rows),
+                        _beyond_chance(share, rows),
                         f"or {VIOLATION_EXCESS} unless on ({FEATURE}) {REFERENCE_ROWS}",
                     )
                 ),
@@ -302,7 +293,7 @@ def _violating(timings: Timings, links: Links) -> Alert:
     excess = f"({VIOLATION_RATIO} > {_WORTH_A_TICKET}) - {REFERENCE_VIOLATION_RATIO}"
     expr = lines(
         f"({excess} > {_WORTH_A_TICKET})",
-        f"and ({_beyond_chance(f'{excess} > {_WORTH_A_TICKET}', FEATURE_ROWS)})",
+        f"and ({_beyond_chance(f'{VIOLATION_RATIO} > {_WORTH_A_TICKET}', FEATURE_ROWS)})",
         f"and {VIOLATIONS} >= {_MIN_VIOLATIONS}",
         f"unless max_over_time({VIOLATION_EXCESS}[{duration(timings.short)}]) > {BROKEN}",
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from windvane_dashboards.promql import (
     CALLS,
     MODEL,
+    MODEL_DISPERSION,
     MODEL_LABEL,
     MODEL_OWNER,
     OWNER_LABELS,
@@ -33,10 +34,11 @@ _FACTOR: Final = 2
 
 _ROOT_DIFFERENCE: Final = 10
 """Least difference of 2 sqrt(calls), whose variance is 1 for independent calls however many they are (Anscombe 1948):
-seven standard errors of the difference of two hours, or three where calls come in clusters of five."""
+seven standard errors of the difference of two hours. Times the root of the dispersion where rows come in clusters."""
 
 _MISSED: Final = 20
-"""Calls in each hour of the past from which none at all is silence: by chance that is once in e^20 hours."""
+"""Calls in each hour of the past from which none at all is silence: by chance that is once in e^20 hours. As many
+clusters where rows come in these."""
 
 _MODEL_SHOWN: Final = f"{{{{ $labels.{MODEL_LABEL} }}}}"
 
@@ -108,13 +110,14 @@ def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
     """Return the alerts of this family."""
     # Of a model younger than a week nobody knows whether its weekends are quiet; and the first hour after its start
     # is none in full.
+    together = f"({MODEL_DISPERSION} or 0 * {TRAFFIC} + 1)"
     known = f"and {TRAFFIC} offset {duration(timings.week + timings.short)}"
     return (
         _changed(
             timings,
             links,
             _SILENT,
-            lines(f"{TRAFFIC} == 0", f"and {TRAFFIC_PAST_LOW} >= {_MISSED}"),
+            lines(f"{TRAFFIC} == 0", f"and {TRAFFIC_PAST_LOW} >= {_MISSED} * {together}"),
             why="The model runs and reports, and nobody asks it any more, though the same hour of the day and of the "
             "week before had calls.",
             summary="nobody asks it any more",
@@ -127,7 +130,7 @@ def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
             _DROP,
             lines(
                 f"{TRAFFIC} < {TRAFFIC_PAST_LOW} / {_FACTOR}",
-                f"and 2 * (sqrt({TRAFFIC_PAST_LOW}) - sqrt({TRAFFIC})) > {_ROOT_DIFFERENCE}",
+                f"and 2 * (sqrt({TRAFFIC_PAST_LOW}) - sqrt({TRAFFIC})) > {_ROOT_DIFFERENCE} * sqrt({together})",
                 f"and {TRAFFIC} > 0",
                 known,
             ),
@@ -142,7 +145,7 @@ def alerts(timings: Timings, links: Links) -> tuple[Alert, ...]:
             _SURGE,
             lines(
                 f"{TRAFFIC} > {TRAFFIC_PAST_HIGH} * {_FACTOR}",
-                f"and 2 * (sqrt({TRAFFIC}) - sqrt({TRAFFIC_PAST_HIGH})) > {_ROOT_DIFFERENCE}",
+                f"and 2 * (sqrt({TRAFFIC}) - sqrt({TRAFFIC_PAST_HIGH})) > {_ROOT_DIFFERENCE} * sqrt({together})",
                 known,
             ),
             why="More than twice the calls of the same hour a day ago and a week ago, by more than chance: retries, a "
