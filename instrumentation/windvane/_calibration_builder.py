@@ -14,7 +14,15 @@ import numpy as np
 
 from windvane import semconv
 from windvane.bins import _as_list, category_of, numbers_of
-from windvane.calibration import MAX_KNOTS, Calibration, ClassCalibration, Knots, NumberCalibration, ScoreCalibration
+from windvane.calibration import (
+    MAX_KNOTS,
+    Calibration,
+    ClassCalibration,
+    Knots,
+    NumberCalibration,
+    ScoreCalibration,
+    single,
+)
 from windvane.errors import BaselineError
 from windvane.outcomes import MAX_CLASSES, SCORE_BINS, class_of
 
@@ -148,10 +156,9 @@ class _ScoreTally:
     def add(self, outputs: NDArray[Any], actuals: NDArray[Any], _probabilities: Sequence[NDArray[Any]]) -> None:
         numbers, truths = numbers_of(outputs)[0], _truths(actuals, self._columns.actual)
         usable = (numbers >= 0) & (numbers <= 1) & ~np.isnan(truths)
-        numbers, came_true = numbers[usable], truths[usable].astype(np.intp)
-        scores = _single(numbers)
+        scores, came_true = single(numbers[usable]), truths[usable].astype(np.intp)
         bins = np.minimum((scores * SCORE_BINS).astype(np.intp), SCORE_BINS - 1)
-        np.add.at(self._classified, ((numbers >= self._threshold).astype(np.intp), came_true), 1)
+        np.add.at(self._classified, ((scores >= self._threshold).astype(np.intp), came_true), 1)
         np.add.at(self._scored, (came_true, bins), 1)
         self._cells.add(scores, came_true)
 
@@ -195,7 +202,7 @@ class _ClassTally:
             usable &= (table >= 0) & (table <= 1)
         labels = np.array(actual, dtype=object)
         for i, (table, cells) in enumerate(zip(tables, self._cells, strict=True)):
-            cells.add(_single(table[usable]), labels[usable] == str(i))
+            cells.add(single(table[usable]), labels[usable] == str(i))
 
     def calibration(self) -> Calibration:
         _check_rows(self._pairs.total(), self._columns, "a class")
@@ -355,11 +362,6 @@ def _isotonic_knots(means: NDArray[np.float64]) -> Knots:
 
 def _rounded(numbers: NDArray[np.float64] | Sequence[float]) -> tuple[float, ...]:
     return tuple(float(f"{number:.{_DIGITS}g}") for number in numbers)
-
-
-def _single(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Round as scores are rounded before they are counted, everywhere."""
-    return numbers.astype(np.float32).astype(np.float64)
 
 
 def _truths(values: NDArray[Any], name: str) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from windvane._issuer import Issuer, Segments
 from windvane._profiler import Profiler
 from windvane._universal import UniversalBins
 from windvane.bins import no_violations, numbers_of
-from windvane.calibration import ClassCalibration, check_agreement
+from windvane.calibration import ClassCalibration
 from windvane.tokens import TokenKeys
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class ModelCounters:
 
         Raises:
             DeclarationError: an event cannot be made as declared, profiles lack their extra, the keys of tokens are not
-                set, outcomes are of another kind than the baseline's calibration, or the series limit cannot be read.
+                set, or the series limit cannot be read.
         """
         from windvane.budget import budget  # noqa: PLC0415 - `import windvane` is to stay light
 
@@ -147,8 +147,6 @@ class ModelCounters:
         self._calibration = baseline.calibration if baseline else None
         self._expected_cells = self._calibration.cells if self._calibration else []
         self.takes_probabilities = isinstance(self._calibration, ClassCalibration) and bool(self._calibration.shares)
-        if outcomes is not None and self._calibration is not None:
-            check_agreement(outcomes, self._calibration)
         self.emitter = None
         if events is not None:
             names = [counter.feature.name for counter in self._inputs]

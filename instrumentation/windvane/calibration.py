@@ -37,6 +37,7 @@ __all__ = [
     "NumberCalibration",
     "ScoreCalibration",
     "check_agreement",
+    "single",
 ]
 
 MAX_KNOTS: Final = 101
@@ -158,8 +159,8 @@ class ScoreCalibration:
         """
         numbers, _ = numbers_of(outputs)
         numbers = numbers[(numbers >= 0) & (numbers <= 1)]
-        positive = numbers >= self.threshold
-        scores = numbers.astype(np.float32).astype(np.float64)
+        scores = single(numbers)
+        positive = scores >= self.threshold
         shares = self.share(scores)
         bins = np.minimum((scores * SCORE_BINS).astype(np.intp), SCORE_BINS - 1) + SCORE_BINS * positive
         by_bin = np.array(
@@ -273,7 +274,7 @@ class ClassCalibration:
         """Add the fractions by predicted and actual class; return the fraction that is expected to be right."""
         if table.ndim != _TABLE_DIMENSIONS or table.shape[1] != len(self.classes):
             return 0.0
-        table = table[np.isfinite(table).all(axis=1)].astype(np.float32).astype(np.float64)
+        table = single(table[np.isfinite(table).all(axis=1)])
         shares = np.array([share(table[:, i]) for i, share in enumerate(self.shares)]).T
         sums = shares.sum(axis=1, keepdims=True)
         # Where every class is said never to come true, the model's own word stands.
@@ -367,6 +368,12 @@ class NumberCalibration:
 
 
 Calibration: TypeAlias = ScoreCalibration | ClassCalibration | NumberCalibration
+
+
+def single(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Round to single precision, as scores are before they are counted, everywhere."""
+    with np.errstate(over="ignore"):
+        return numbers.astype(np.float32).astype(np.float64)
 
 
 def check_agreement(outcomes: Outcomes, calibration: Calibration) -> None:

@@ -11,6 +11,7 @@ from windvane._counters import Declaration, ModelCounters
 from windvane._probe_mark import load_key
 from windvane._watch import argument, watch
 from windvane.baseline import Baseline, check_model_name, check_model_version
+from windvane.calibration import check_agreement
 from windvane.declaration import Objectives, Owner, check_text, did_you_mean
 from windvane.errors import DeclarationError
 from windvane.events import PredictionEvents, ProfileEvents
@@ -107,6 +108,8 @@ class Model:
         loaded = _load_baseline(name, baseline)
         if outcomes is not None:
             check_fit(outcomes, loaded, variant)
+            if loaded is not None and loaded.calibration is not None:
+                check_agreement(outcomes, loaded.calibration)
         inputs = [feature.name for feature in loaded.inputs] if loaded else []
         columns = inputs if features is None else _check_features(features, inputs, loaded)
         event_times = _check_event_times(event_time, [*inputs, *columns])

@@ -24,7 +24,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 import windvane
-from windvane import semconv
+from windvane import Outcomes, semconv
 from windvane._ledger import Ledger
 from windvane.errors import TokenError, WindvaneError
 from windvane.profiles import DatasetProfile
@@ -117,11 +117,17 @@ def _read_request(data: bytes) -> None:
 
 def _baselines() -> list[bytes]:
     rng = np.random.default_rng(0)
-    frame = {"x": rng.normal(size=200), "c": rng.choice(["a", "b"], 200), "v": list(rng.normal(size=(200, 3)))}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "baseline.json"
-        windvane.Baseline.from_frame(frame, model="m", version="1").save(path)
-        return [path.read_bytes()]
+    frame = {"x": rng.normal(size=1000), "c": rng.choice(["a", "b"], 1000), "v": list(rng.normal(size=(1000, 3)))}
+    score, late, other = rng.uniform(size=1000), rng.random(1000) < 0.5, rng.choice(["a", "b"], 1000)
+    calibrated = (
+        ({"score": score, "late": late}, {"output": "score", "actual": "late", "outcomes": Outcomes("binary")}),
+        ({"other": other}, {"output": "c", "actual": "other", "outcomes": Outcomes("multiclass")}),
+        ({"score": score}, {"output": "x", "actual": "score", "outcomes": Outcomes("regression", tolerance=1)}),
+    )
+    baselines = [windvane.Baseline.from_frame(frame, model="m", version="1")]
+    for columns, options in calibrated:
+        baselines.append(windvane.Baseline.from_frame({**frame, **columns}, model="m", version="1", **options))
+    return [baseline.to_json().encode() for baseline in baselines]
 
 
 def _tokens() -> list[bytes]:

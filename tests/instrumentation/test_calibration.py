@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +23,15 @@ from windvane._calibration_builder import isotonic
 from windvane.budget import budget
 from windvane.calibration import Calibration, ClassCalibration, Knots, NumberCalibration, ScoreCalibration
 from windvane.errors import BaselineError
-from windvane.outcomes import SCORE_BINS
+from windvane.outcomes import SCORE_BINS, predictions_of, score_bin
+from windvane.tokens import PredictedScore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from numpy.typing import NDArray
+    from receivers import OtlpReceiver
     from tests.instrumentation.conftest import Host
 
 COUNT, CLASSIFIED = semconv.OUTCOME_EXPECTED_COUNT.name, semconv.OUTCOME_EXPECTED.name
@@ -220,6 +225,21 @@ def test_expected_quality_of_scores_is_that_of_confidence_based_estimation() -> 
     assert found[COUNT, "right"] / ROWS == pytest.approx(accuracy_score(data["late"], positive), abs=0.02)
     assert f1 == pytest.approx(f1_score(data["late"], positive), abs=0.03)
     assert binned == pytest.approx(roc_auc_score(data["late"], data["score"]), abs=0.02)
+
+
+def test_scores_at_the_threshold_are_as_positive_as_in_a_token() -> None:
+    """Predicted classes follow from the rounded score, in the calibration as in the outcomes that come later."""
+    outcomes = Outcomes("binary", threshold=0.7)
+    calibration = calibration_of("binary", outcomes=outcomes)
+    at = [0.7, float(np.float32(0.7)), float(np.nextafter(0.7, 0)), 0.69999, 0.70001, np.float32(0.7), 0, 1]
+    for score, predicted in zip(at, predictions_of(outcomes, at), strict=True):
+        assert isinstance(predicted, PredictedScore)
+        label = semconv.OUTCOME_POSITIVE if predicted.positive else semconv.OUTCOME_NEGATIVE
+        found = by_cell(calibration, [score])
+        assert found[CLASSIFIED, label, "0"] + found[CLASSIFIED, label, "1"] == pytest.approx(1), score
+        assert found[SCORED, score_bin(predicted.score), "0"] + found[SCORED, score_bin(predicted.score), "1"] == (
+            pytest.approx(1)
+        )
 
 
 def test_expected_quality_of_classes_is_that_of_one_against_the_rest() -> None:
@@ -524,6 +544,47 @@ def test_probabilities_that_are_not_there_are_counted_as_lost(host: Host, model_
     assert [point.value for point in host.measured(semconv.RECORDS_DROPPED.name, **lost)] == [2]
     assert exported(host, semconv.FEATURE_OBSERVATIONS.name, model_name)["c01", "class", "output"] == 1
     assert sum(exported(host, COUNT, model_name).values()) == pytest.approx(1)
+
+
+PART = """
+import sys
+from pathlib import Path
+import numpy as np
+import windvane
+
+windvane.configure()
+for path in Path(sys.argv[1]).glob("*.json"):
+    outputs = np.load(path.with_suffix(".npy"))[int(sys.argv[2]) :: 3]
+    model = windvane.Model(path.stem, version="1", baseline=path)
+    with model.prediction(np.zeros((len(outputs), 1))) as prediction:
+        prediction.output = outputs
+assert windvane.flush(30)
+"""
+
+
+def test_processes_sum_to_the_whole(otlp: OtlpReceiver, tmp_path: Path) -> None:
+    """What three processes export of a third of the rows each is, added up, what is expected of all of them."""
+    baselines = {kind: built(kind, model=kind) for kind in KINDS}
+    for kind, baseline in baselines.items():
+        baseline.save(tmp_path / f"{kind}.json")
+        np.save(tmp_path / f"{kind}.npy", outputs_of(kind, seed=5))
+    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": otlp.endpoint}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", PART, tmp_path, str(part)], env=environment) for part in range(3)
+    ]
+    try:
+        assert [process.wait(60) for process in processes] == [0, 0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    for kind, baseline in baselines.items():
+        assert baseline.calibration is not None
+        whole = baseline.calibration.expected(outputs_of(kind, seed=5))
+        for (metric, attributes), value in zip(baseline.calibration.cells, whole, strict=True):
+            parts = otlp.points(metric.name, **{semconv.MODEL_NAME.name: kind}, **attributes)
+            assert len(parts) == 3
+            assert sum(part for _, part in parts) == pytest.approx(value), (kind, metric.name, attributes)
 
 
 def test_a_forked_child_begins_at_zero(host: Host, model_name: str) -> None:
