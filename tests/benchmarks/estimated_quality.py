@@ -6,7 +6,8 @@ estimators are made of these rows. Every later week is then estimated by both fr
 with what came true. NannyML runs in an environment of its own, `build/nannyml`, which the first run makes.
 
 Prints a table of the weeks in Markdown and, for each metric, the mean absolute error of both estimates over the weeks,
-beside that of taking the reference's own quality for that of every week.
+beside those of taking the reference's own quality for that of every week, and of a calibration that is made of the rows
+which the models have learnt from.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _THRESHOLD: Final = 0.3
 """About one flight in five is late, and few are so sure to be that their score reaches a half."""
 _LATE: Final = 15
 """Minutes, the industry's own definition."""
-_METRICS: Final = ("accuracy", "precision", "recall", "f1", "roc_auc")
+_NAMES: Final = ("accuracy", "precision", "recall", "f1", "roc_auc", "mae")
 
 
 def _flights() -> pd.DataFrame:
@@ -143,37 +144,57 @@ def _rival(flights: pd.DataFrame) -> dict[str, dict[str, float]]:
     return estimates
 
 
+class _Estimator:
+    """Our estimates, by the calibrations of a baseline made of these rows."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self._scores = _calibration(rows, "score", "late", Outcomes("binary", threshold=_THRESHOLD))
+        self._delays = _calibration(rows, "delay", "arr_delay", Outcomes("regression"))
+
+    def estimate(self, week: pd.DataFrame) -> dict[str, float]:
+        """Estimate every metric of a week."""
+        errors = _counted(self._delays, week["delay"].to_numpy())
+        return {
+            **_of_scores(_counted(self._scores, week["score"].to_numpy())),
+            "mae": errors[(semconv.OUTCOME_EXPECTED_ABSOLUTE_ERROR.name,)] / len(week),
+        }
+
+
 def main() -> None:
     """Print the estimates of both beside what came true."""
     flights = _predicted(_flights())
-    flights = flights[~flights["week"].isin(_TRAINING)]
-    reference = flights[flights["week"].isin(_REFERENCE)]
-    of_scores = _calibration(reference, "score", "late", Outcomes("binary", threshold=_THRESHOLD))
-    of_delays = _calibration(reference, "delay", "arr_delay", Outcomes("regression"))
-    theirs = _rival(flights)
-    weeks: dict[int, dict[str, tuple[float, float, float]]] = {}
-    for number, week in flights[~flights["week"].isin(_REFERENCE)].groupby("week"):
-        ours = _of_scores(_counted(of_scores, week["score"].to_numpy()))
-        errors = _counted(of_delays, week["delay"].to_numpy())
-        ours["mae"] = errors[(semconv.OUTCOME_EXPECTED_ABSOLUTE_ERROR.name,)] / len(week)
-        realised = _realised(week)
-        weeks[int(number)] = {name: (realised[name], ours[name], theirs[str(number)][name]) for name in realised}
-    _print(weeks, _realised(reference))
+    learnt, known = flights["week"].isin(_TRAINING), flights["week"].isin(_REFERENCE)
+    ours, overconfident = _Estimator(flights[known]), _Estimator(flights[learnt])
+    theirs = _rival(flights[~learnt])
+    found: dict[str, list[dict[str, float]]] = {"realised": [], "ours": [], "NannyML": [], "training": []}
+    later = flights[~learnt & ~known].groupby("week")
+    for number, week in later:
+        found["realised"].append(_realised(week))
+        found["ours"].append(ours.estimate(week))
+        found["NannyML"].append(theirs[str(number)])
+        found["training"].append(overconfident.estimate(week))
+    _print_weeks([int(number) + 1 for number, _ in later], found)
+    _print_errors(found, _realised(flights[known]))
 
 
-def _print(weeks: dict[int, dict[str, tuple[float, float, float]]], reference: dict[str, float]) -> None:
-    names = (*_METRICS, "mae")
-    sys.stdout.write(f"Each cell: realised / ours / NannyML\n\n| week | {' | '.join(names)} |\n{_rule(len(names) + 1)}")
-    for week, found in weeks.items():
-        cells = [" / ".join(f"{value:.{1 if name == 'mae' else 3}f}" for value in found[name]) for name in names]
-        sys.stdout.write(f"| {week + 1} | {' | '.join(cells)} |\n")
-    sys.stdout.write(f"\n| mean error | ours | NannyML | ours / NannyML | as in the reference |\n{_rule(5)}")
-    for name in names:
-        realised, ours, theirs = np.array([found[name] for found in weeks.values()]).T
-        own, rival, unchanged = (
-            float(np.abs(estimate - realised).mean()) for estimate in (ours, theirs, reference[name])
-        )
-        sys.stdout.write(f"| {name} | {own:.4f} | {rival:.4f} | {own / rival:.3f} | {unchanged:.4f} |\n")
+def _print_weeks(weeks: list[int], found: dict[str, list[dict[str, float]]]) -> None:
+    sys.stdout.write(
+        f"Each cell: realised / ours / NannyML\n\n| week | {' | '.join(_NAMES)} |\n{_rule(len(_NAMES) + 1)}"
+    )
+    for number, *of_week in zip(weeks, found["realised"], found["ours"], found["NannyML"], strict=True):
+        cells = [" / ".join(f"{of[name]:.{1 if name == 'mae' else 3}f}" for of in of_week) for name in _NAMES]
+        sys.stdout.write(f"| {number} | {' | '.join(cells)} |\n")
+
+
+def _print_errors(found: dict[str, list[dict[str, float]]], reference: dict[str, float]) -> None:
+    columns = ("ours", "NannyML", "ours / NannyML", "as in the reference", "ours, of training rows")
+    sys.stdout.write(f"\n| mean error | {' | '.join(columns)} |\n{_rule(len(columns) + 1)}")
+    for name in _NAMES:
+        of = {who: np.array([week[name] for week in weeks]) for who, weeks in found.items()}
+        of["reference"] = np.full(len(of["realised"]), reference[name])
+        error = {who: float(np.abs(estimates - of["realised"]).mean()) for who, estimates in of.items()}
+        cells = f"{error['ours']:.4f} | {error['NannyML']:.4f} | {error['ours'] / error['NannyML']:.3f}"
+        sys.stdout.write(f"| {name} | {cells} | {error['reference']:.4f} | {error['training']:.4f} |\n")
 
 
 def _rule(columns: int) -> str:
