@@ -359,6 +359,21 @@ def test_a_calibration_does_not_depend_on_the_chunks(kind: str) -> None:
     assert built(kind, seed=1).id != built(kind).id
 
 
+def test_no_row_stands_in_a_calibration() -> None:
+    """Every knot is the mean of several rows, also at the ends, where scores are rare."""
+    data = {name: column[:1000] for name, column in scores().items()}
+    data["score"][:3], data["late"][:3] = [0.999, 0.998, 0.0001], [False, True, True]
+    with_few = Baseline.from_frame(data, model="m", version="1", **OPTIONS["binary"]).calibration
+    assert isinstance(with_few, ScoreCalibration)
+    assert not {float(f"{np.float32(score):.6g}") for score in data["score"]} & set(with_few.share.at)
+    assert 0 < with_few.share.values[-1] < 1
+    of_numbers = calibration_of("regression")
+    assert isinstance(of_numbers, NumberCalibration)
+    smallest, *_, largest = np.sort(numbers()["delay"])[::20]
+    assert smallest < of_numbers.absolute_error.at[0]
+    assert of_numbers.absolute_error.at[-1] < largest
+
+
 def test_texts_and_missing_actuals_are_read() -> None:
     """True and false may be texts, and rows whose actual is missing are left out."""
     data = scores()
@@ -605,11 +620,12 @@ def test_a_forked_child_begins_at_zero(host: Host, model_name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_budget_counts_what_is_expected_and_what_was_in_the_reference(kind: str) -> None:
-    """Every series of a calibration is in the budget of its model."""
-    baseline = built(kind)
+def test_the_budget_of_a_calibration_is_what_prometheus_gets(kind: str, host: Host, model_name: str) -> None:
+    """What is exported of expected outcomes and of the reference's is in the budget of the model, series by series."""
+    baseline = built(kind, model=model_name)
     assert baseline.calibration is not None
+    windvane.Model(model_name, version="1", baseline=baseline)
+    cells = [*baseline.calibration.cells, *(cell for cell, _ in baseline.calibration.reference)]
+    exported_series = sum(len(exported(host, metric, model_name)) for metric in {cell.metric.name for cell in cells})
     bare = Baseline.from_frame(scores(), model="m", version="1", output="score", exclude=["late"])
-    assert budget(baseline).model - budget(bare).model == len(baseline.calibration.cells) + len(
-        baseline.calibration.reference
-    )
+    assert budget(baseline).model - budget(bare).model == len(cells) == exported_series
