@@ -202,6 +202,24 @@ def test_without_a_baseline_the_same_window_one_week_before_is_the_reference(eva
     evaluate(series, {f"sum(abs({psi} - {expected!r}) < bool 1e-9)": 1}, at="580m", rules=rules, only=_HOUR)
 
 
+def test_what_was_so_a_week_before_is_shifted_but_not_anew(evaluate: Callable[..., str]) -> None:
+    """The drift budget counts a shift for a week, here one of eight hours."""
+    hour, rules = DriftSeries("1h"), render(dataclasses.replace(ONE_INTERVAL, week=timedelta(hours=8)))
+    at = '{ml_model_name="m",ml_model_version="1",ml_feature_name="f",ml_feature_role="input",ml_feature_bin="BIN"}'
+    observed, expected = (
+        metric.prometheus_name + at for metric in (semconv.FEATURE_OBSERVATIONS, semconv.FEATURE_REFERENCE_OBSERVATIONS)
+    )
+    series = {
+        observed.replace("BIN", "00"): "0+10x700",
+        observed.replace("BIN", "01"): "0+30x700",
+        expected.replace("BIN", "00"): "1000x700",
+        expected.replace("BIN", "01"): "1000x700",
+    }
+    for time, anew in (("300m", 1), ("640m", 0)):
+        told = {f"sum({hour.shifted})": 1, f"sum({hour.shifted_anew})": anew}
+        evaluate(series, told, at=time, rules=rules, only=_HOUR)
+
+
 def test_js_and_ks_are_recorded_only_when_asked_for(evaluate: Callable[..., str]) -> None:
     """By default the two statistics that cost more have no series."""
     series = DriftSeries("1h")
