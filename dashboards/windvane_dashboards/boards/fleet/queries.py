@@ -32,7 +32,6 @@ SILENT: Final = f"count({of_team(p.OWNER)} unless on ({p.MODEL}) {p.OWNER_REPORT
 PAGES: Final = f"count({_PAGES}) or vector(0)"
 TICKETS: Final = f"count({_TICKETS}) or vector(0)"
 CALLS: Final = f"sum({of_team(p.CALL_RATE)})"
-SHIFTED: Final = f"sum({of_team(_HOUR.shifted)}) or vector(0)"
 
 OWNERS: Final = f'max by ({p.labels(p.MODEL, _TEAM)}) ({p.OWNER}{{{_TEAM}=~"$team"}})'
 MODEL_PAGES: Final = f"count by ({p.MODEL}) ({_PAGES})"
@@ -41,6 +40,7 @@ MODEL_CALLS: Final = _by_model(p.CALL_RATE)
 MODEL_ERRORS: Final = _by_model(p.ERRORS.ratio("5m"))
 MODEL_P95: Final = of_team(f"histogram_quantile(0.95, {p.BUCKET_RATE})")
 MODEL_SHIFTED: Final = of_team(f"sum by ({p.MODEL}) ({_HOUR.shifted})")
+SHIFTED: Final = f"sum({MODEL_SHIFTED}) or vector(0)"
 MODEL_BROKEN: Final = _by_model(p.MODEL_EXCESS)
 MODEL_AVAILABILITY: Final = of_team(_left("availability", p.ERRORS.ratio("3d")))
 MODEL_RIGHT: Final = of_team(f"1 - max by ({p.MODEL}) ({p.REALISED_SHARE.ratio('1d')})")
