@@ -309,6 +309,8 @@ def test_an_address_that_cannot_be_used_is_refused_without_being_shown(tmp_path:
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Threads of services in this process use `random` while an example is made.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @given(
     answer=st.binary()
     | st.recursive(
