@@ -58,6 +58,9 @@ __all__ = ["BROKEN", "alerts", "recording"]
 BROKEN: Final = 0.25
 """Excess share of violating values from which a feature is broken rather than noisy."""
 
+_GONE: Final = 0.75
+"""Excess share from which the feed is gone: no cluster of rows makes that of a hundred, however slowly it changes."""
+
 _WORTH_A_TICKET: Final = 0.01
 """Excess share of violating values below which nobody is bothered, however sure it is."""
 
@@ -262,6 +265,7 @@ def _broken(timings: Timings, links: Links) -> Alert:
                 nested(
                     lines(
                         _beyond_chance(share, rows),
+                        f"or {VIOLATION_EXCESS} > {_GONE}",
                         f"or {VIOLATION_EXCESS} unless on ({FEATURE}) {REFERENCE_ROWS}",
                     )
                 ),
