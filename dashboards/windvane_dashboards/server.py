@@ -224,12 +224,38 @@ class Prometheus(Server):
             "Prometheus", url, missing="is this the address below which /api/v1 is? (for Mimir it ends in /prometheus)"
         )
 
-    def api(self, path: str, form: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
-        """Ask the API; return what stands under `data`.
+    def api(self, path: str, key: str, form: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        """Ask the API; return the list that stands under this key of its data.
 
         Raises:
-            CommandError: as `Server.request`.
+            CommandError: as `Server.request`; or the answer is not of this shape.
         """
+        data = self._data(path, form)
+        listed = data.get(key) if isinstance(data, dict) else None
+        if not isinstance(listed, list):
+            raise self._unlike()
+        return listed
+
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """Evaluate an expression at a time, now by default; return the series as the API gives them.
+
+        Raises:
+            CommandError: as `api`; it refuses an expression with its own words.
+        """
+        time = {} if at is None else {"time": f"{at:.3f}"}
+        return self.api("query", "result", {"query": expression, **time})
+
+    def formatted(self, expression: str) -> str:
+        """Return the expression as Prometheus itself lays it out, so that two can be compared."""
+        return str(self._data("format_query", {"query": expression}))
+
+    def external_labels(self) -> dict[str, str]:
+        """Return the labels that it adds to every alert it sends."""
+        configuration = yaml.load(self._data("status/config")["yaml"], yaml.BaseLoader)  # noqa: S506 - strings only
+        labels: dict[str, str] = ((configuration or {}).get("global") or {}).get("external_labels") or {}
+        return labels
+
+    def _data(self, path: str, form: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
         answer = self.json(
             "GET" if form is None else "POST",
             f"/api/v1/{path}",
@@ -238,26 +264,8 @@ class Prometheus(Server):
             seconds=_QUERY_SECONDS if form is not None else None,
         )
         if not isinstance(answer, dict) or "data" not in answer:
-            msg = f"{self} answers, but not as Prometheus does: {self._missing}"
-            raise CommandError(msg)
+            raise self._unlike()
         return answer["data"]
 
-    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
-        """Evaluate an expression at a time, now by default; return the series as the API gives them.
-
-        Raises:
-            CommandError: as `Server.request`; it refuses an expression with its own words.
-        """
-        time = {} if at is None else {"time": f"{at:.3f}"}
-        result: list[dict[str, Any]] = self.api("query", {"query": expression, **time})["result"]
-        return result
-
-    def formatted(self, expression: str) -> str:
-        """Return the expression as Prometheus itself lays it out, so that two can be compared."""
-        return str(self.api("format_query", {"query": expression}))
-
-    def external_labels(self) -> dict[str, str]:
-        """Return the labels that it adds to every alert it sends."""
-        configuration = yaml.load(self.api("status/config")["yaml"], yaml.BaseLoader)  # noqa: S506 - strings only
-        labels: dict[str, str] = ((configuration or {}).get("global") or {}).get("external_labels") or {}
-        return labels
+    def _unlike(self) -> CommandError:
+        return CommandError(f"{self} answers, but not as Prometheus does: {self._missing}")

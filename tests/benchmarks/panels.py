@@ -69,7 +69,7 @@ def _ask(prometheus: Prometheus, panel: Mapping[str, Any], target: Mapping[str, 
     wanted = RANGE_MINUTES * 60 / (panel["gridPos"]["w"] * _PIXELS_PER_UNIT)
     step = next(step for step in _STEPS if step >= wanted)
     form = {"query": expr, "start": f"{at - RANGE_MINUTES * 60:.0f}", "end": f"{at:.0f}", "step": str(step)}
-    prometheus.api("query_range", form)
+    prometheus.api("query_range", "result", form)
 
 
 def measure_panels(prometheus: Prometheus, chosen: Chosen, cpu: Callable[[], float], at: float) -> dict[str, object]:

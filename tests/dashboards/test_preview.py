@@ -281,7 +281,7 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 
 
 def test_the_command_serves_until_it_is_ended(upstream: Upstream, tmp_path: Path) -> None:
-    """It prints the address, warns about a Prometheus that is not there, and ends quietly with Ctrl-C."""
+    """It prints the address, warns about a server that is no Prometheus, and ends quietly with Ctrl-C."""
     code = (
         "import pathlib, sys; from windvane_dashboards import preview;"
         f"preview.page_folder = lambda: pathlib.Path({str(tmp_path / 'page')!r});"
@@ -298,13 +298,14 @@ def test_the_command_serves_until_it_is_ended(upstream: Upstream, tmp_path: Path
         line = process.stdout.readline()
         match = re.match(r"http://127\.0\.0\.1:(\d+) shows the dashboards on ", line)
         assert match, line
+        assert process.stderr is not None
+        assert "not as Prometheus does" in process.stderr.readline()
         connection = http.client.HTTPConnection("127.0.0.1", int(match[1]), timeout=10)
         connection.request("GET", "/")
         assert connection.getresponse().status == 200
         connection.close()
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0
-        assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
     finally:
         process.kill()

@@ -119,7 +119,7 @@ def server_against(expected: list[Group], prometheus: Prometheus) -> list[Findin
     Raises:
         CommandError: it does not answer.
     """
-    groups = prometheus.api("rules")["groups"]
+    groups = prometheus.api("rules", "groups")
     failing = [
         Finding("failing", group["name"], rule["name"], rule.get("lastError") or "")
         for group in groups

@@ -112,7 +112,7 @@ def _now(rule: Rule, prometheus: Prometheus) -> dict[str, Any]:
     expression = str(rule["expr"])
     active = [
         {"labels": one["labels"], "state": one["state"], "since": one["activeAt"], "value": float(one["value"])}
-        for one in prometheus.api("alerts")["alerts"]
+        for one in prometheus.api("alerts", "alerts")
         if one["labels"].get("alertname") == name_of(rule)
     ]
     names = dict.fromkeys(_RECORDED.findall(expression))

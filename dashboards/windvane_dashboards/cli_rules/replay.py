@@ -309,7 +309,7 @@ class Replay:
                 "step": f"{node.step / 1000:.3f}",
             }
             matrix: Matrix = {}
-            for one in self._scratch.api("query_range", form)["result"]:
+            for one in self._scratch.api("query_range", "result", form):
                 labels = self._result(node.rule, one["metric"])
                 samples = [(round(time * 1000), float(value)) for time, value in one["values"]]
                 if labels in matrix:
