@@ -124,6 +124,7 @@ __all__ = [
     "VIOLATION_EXCESS",
     "VIOLATION_RATE",
     "VIOLATION_RATIO",
+    "VIOLATION_SHARE",
     "WRONG_NOISE",
     "BadCalls",
     "BurnWindow",
@@ -317,6 +318,7 @@ REFERENCE_VIOLATION_RATIO: Final = f"ml_model_feature_kind:{_REFERENCE_VIOLATION
 VIOLATIONS: Final = f"ml_model_feature_kind:{_VIOLATIONS}:increase1h"
 FEATURE_ROWS: Final = "ml_model_feature:ml_feature_values:increase1h"
 VIOLATION_RATIO: Final = f"ml_model_feature_kind:{_VIOLATIONS}:ratio_1h"
+VIOLATION_SHARE: Final = f"ml_model_feature_kind:{_VIOLATIONS}:ratio"
 VIOLATION_EXCESS: Final = f"ml_model_feature_kind:{_VIOLATIONS}:excess"
 MODEL_EXCESS: Final = f"ml_model:{_VIOLATIONS}:excess"
 

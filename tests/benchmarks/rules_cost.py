@@ -1,9 +1,10 @@
 """What the rules cost in a real Prometheus: `python tests/benchmarks/rules_cost.py --models 25 50 100`.
 
-A fleet of models with 100 features of 12 bins, each served by 2 pods, is written by remote write: first a day of what
-the rules record of its traffic, so that every window is full, then its raw series every minute, while Prometheus
-evaluates the committed rules by its own clock. Told are the seconds each group takes for an evaluation, the CPU time of
-the whole process, its resident memory and its series. With `--dashboards` also how long the dashboards' queries take.
+A fleet of models with 100 features of 12 bins, each served by 2 pods and with outcomes of two classes with scores, is
+written by remote write: first a day of what the rules record of its traffic and a week of its outcomes, so that every
+window is full, then its raw series every minute, while Prometheus evaluates the committed rules by its own clock. Told
+are the seconds each group takes for an evaluation, the CPU time of the whole process, its resident memory and its
+series. With `--dashboards` also how long the dashboards' queries take.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,8 +28,9 @@ from panels import RANGE_MINUTES, choose, measure_panels, series_shown
 
 from windvane import semconv
 from windvane.declaration import DURATION_BOUNDS
+from windvane.outcomes import LAG_BOUNDS, SCORE_BINS
 from windvane_dashboards import promql
-from windvane_dashboards.rules import Timings, render, rule_set
+from windvane_dashboards.rules import Recording, Timings, render, rule_set
 from windvane_dashboards.server import Prometheus
 from windvane_processors import stack
 from windvane_processors.stack import Child, answers
@@ -42,7 +45,8 @@ FEATURES: Final = 100
 BINS: Final = 12
 PODS: Final = 2
 _MINUTE: Final = 60_000
-_HISTORY: Final = 24 * 60
+_DAY: Final = 24 * 60
+_WEEK: Final = 7 * _DAY
 _AT_ONCE: Final = 60
 _SLOW: Final = round(Timings().slow_interval / Timings().interval)
 _REPEATS: Final = 3
@@ -136,7 +140,42 @@ def _features(number: int) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
 
 
 _BOUNDS: Final = (*(f"{bound:g}" for bound in DURATION_BOUNDS), "+Inf")
-_OBJECTIVES: Final = ("availability", "latency", "drift")
+_OBJECTIVES: Final = ("availability", "latency", "drift", "quality")
+
+_COUNTED: Final = (
+    semconv.OUTCOME_COUNT,
+    semconv.OUTCOME_CLASSIFIED,
+    semconv.OUTCOME_SCORED,
+    semconv.OUTCOME_SCORE,
+    semconv.OUTCOME_LOG_LOSS,
+    semconv.OUTCOME_SQUARED_ERROR,
+    semconv.OUTCOME_EXPECTED_COUNT,
+    semconv.OUTCOME_EXPECTED,
+    semconv.OUTCOME_EXPECTED_SCORED,
+)
+_REFERENCES: Final = (
+    semconv.OUTCOME_REFERENCE_COUNT,
+    semconv.OUTCOME_REFERENCE,
+    semconv.OUTCOME_REFERENCE_SCORED,
+)
+_OF_OUTCOMES: Final = {
+    semconv.OUTCOME_RESULT: semconv.OUTCOME_RESULT.values[:2],
+    semconv.OUTCOME_PREDICTED: (semconv.OUTCOME_NEGATIVE, semconv.OUTCOME_POSITIVE),
+    semconv.OUTCOME_ACTUAL: (semconv.OUTCOME_NEGATIVE, semconv.OUTCOME_POSITIVE),
+    semconv.OUTCOME_SCORE_BIN: tuple(f"{i:02d}" for i in range(SCORE_BINS)),
+}
+
+
+def _outcomes(metric: semconv.Metric, models: int) -> list[Mapping[str, str]]:
+    """Return the labels of a metric of outcomes: every combination of what its attributes can be."""
+    varied = [attribute for attribute in metric.attributes if attribute in _OF_OUTCOMES]
+    return [
+        {**model, **{attribute.label: value for attribute, value in zip(varied, values, strict=True)}}
+        for model in _models(models)
+        for values in product(*(_OF_OUTCOMES[attribute] for attribute in varied))
+    ]
+
+
 _LABELS: Final = (*(f"{i:02d}" for i in range(BINS - 2)), semconv.BIN_NULL, semconv.BIN_OTHER)
 
 
@@ -165,6 +204,7 @@ class _Fleet:
         )
         of_models: list[Mapping[str, str]] = list(_models(models))
         bounds = [{**model, "le": bound} for model in of_models for bound in _BOUNDS]
+        lags = [{**model, "le": le} for model in of_models for le in (*(f"{le:g}" for le in LAG_BOUNDS), "+Inf")]
         self._counters = _Series(
             address,
             [
@@ -178,6 +218,12 @@ class _Fleet:
                     [{**model, semconv.DROP_REASON.label: "queue_full"} for model in of_models],
                     pods=PODS,
                 ),
+                *(
+                    labels
+                    for metric in _COUNTED
+                    for labels in _called(metric.prometheus_name, _outcomes(metric, models), pods=PODS)
+                ),
+                *_called(f"{semconv.OUTCOME_LAG.prometheus_name}_bucket", lags, pods=PODS),
             ],
         )
         info = [{**model, semconv.TEAM.label: "team", semconv.SEVERITY.label: "page"} for model in of_models]
@@ -193,6 +239,10 @@ class _Fleet:
             (_called(semconv.MODEL_INFO.prometheus_name, info, pods=PODS), 1.0),
             (_called(semconv.MODEL_OBJECTIVE.prometheus_name, objectives, pods=PODS), 0.99),
             (_called(semconv.MODEL_LATENCY_OBJECTIVE.prometheus_name, of_models, pods=PODS), 0.25),
+            *(
+                (_called(metric.prometheus_name, _outcomes(metric, models), pods=PODS), 5000.0)
+                for metric in _REFERENCES
+            ),
         ]
         self._gauges = _Series(address, [labels for series, _ in gauges for labels in series])
         self._gauge_values = np.concatenate([np.broadcast_to(value, len(series)) for series, value in gauges])
@@ -201,29 +251,44 @@ class _Fleet:
         self._busy = np.ones(self._counters.number)
         observed = PODS * len(bins)
         self._busy[observed : observed + PODS * len(kinds)] = np.tile(violated, PODS)
-        self._recorded = _Series(
-            address,
-            [
-                *_called(promql.VIOLATION_RATE, kinds),
-                *_called(promql.FEATURE_RATE, named),
-                *_called(promql.CALL_RATE, of_models),
-            ],
-            _AT_ONCE,
+        some = [kind for kind, busy in zip(kinds, violated, strict=True) if busy]
+        recorded = [
+            *_called(promql.VIOLATION_RATE, some),
+            *_called(promql.CALL_RATE, of_models),
+            *_called(promql.ROW_RATE, of_models),
+        ]
+        values = [*recorded, *_called(promql.FEATURE_RATE, named)]
+        hours = [
+            *(
+                labels
+                for metric in _COUNTED
+                for labels in _called(promql.outcome_count(metric, "increase1h"), _outcomes(metric, models))
+            ),
+            *_called(promql.LAG_HOUR, lags),
+        ]
+        # What the rules would have recorded: series, mean of each, minutes between two samples, and of how long.
+        self._recorded = (
+            (_Series(address, hours, _AT_ONCE), 3600.0, _SLOW, _WEEK),
+            (_Series(address, _called(promql.OBSERVATION_RATE, bins), _AT_ONCE), 1.0, _SLOW, _DAY),
+            (
+                _Series(address, values, _AT_ONCE),
+                np.where(np.arange(len(values)) < len(recorded), 1.0, BINS)[:, None],
+                1,
+                _DAY,
+            ),
         )
-        self._recorded_bins = _Series(address, _called(promql.OBSERVATION_RATE, bins), _AT_ONCE)
-        self._recorded_busy = np.ones(self._recorded.number)
-        self._recorded_busy[: len(kinds)] = violated
-        self._recorded_busy[len(kinds) : len(kinds) + len(named)] = BINS
         self.series = self._counters.number + self._gauges.number
         self.observed = PODS * len(bins)
 
     def history(self, end: int) -> None:
-        """Write what the rules would have recorded of the day until then."""
-        for series, busy, step in ((self._recorded_bins, 1, _SLOW), (self._recorded, self._recorded_busy[:, None], 1)):
-            for first in range(_HISTORY, 0, -step * _AT_ONCE):
-                times = [end - minute * _MINUTE for minute in range(first, first - step * _AT_ONCE, -step)]
-                series.write(times, self._rng.poisson(40, (series.number, _AT_ONCE)) / 60 * busy)
-                sys.stderr.write(f"\r{(first - step * _AT_ONCE) // 60} hours of history left ")
+        """Write what the rules would have recorded of the time until then, the oldest first."""
+        for first in range(_WEEK, 0, -_SLOW * _AT_ONCE):
+            sys.stderr.write(f"\r{first // 60} hours of history left ")
+            for series, mean, step, length in self._recorded:
+                for begin in range(first, first - _SLOW * _AT_ONCE, -step * _AT_ONCE):
+                    if begin <= length:
+                        times = [end - minute * _MINUTE for minute in range(begin, begin - step * _AT_ONCE, -step)]
+                        series.write(times, self._rng.poisson(40, (series.number, _AT_ONCE)) / 60 * mean)
         sys.stderr.write("\n")
 
     def minute(self, milliseconds: int) -> None:
@@ -239,16 +304,8 @@ def _metrics(address: str) -> dict[str, float]:
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if not line.startswith("#")}
 
 
-def _rules(address: str) -> dict[str, float]:
-    """Return how long each rule's last evaluation took, the dearest first."""
-    with urllib.request.urlopen(f"http://{address}/api/v1/rules", timeout=60) as answer:
-        groups = json.load(answer)["data"]["groups"]
-    took = {f"{group['name']}: {rule['name']}": rule["evaluationTime"] for group in groups for rule in group["rules"]}
-    return dict(sorted(took.items(), key=lambda one: -one[1]))
-
-
-def _cpu_of_rules(prometheus: Prometheus, cpu: Callable[[], float], at: float) -> dict[str, float]:
-    """Evaluate each rule by itself; return the CPU seconds a minute of each group, without storing the results."""
+def _cpu_of_rules(prometheus: Prometheus, cpu: Callable[[], float], at: float) -> dict[tuple[str, str], float]:
+    """Evaluate each rule by itself; return the CPU seconds a minute of each, by group and rule, results not stored."""
 
     def took(expression: str) -> float:
         before = cpu()
@@ -258,8 +315,11 @@ def _cpu_of_rules(prometheus: Prometheus, cpu: Callable[[], float], at: float) -
 
     nothing = took("vector(1)")
     return {
-        group.name: max(sum(took(rule.expr) - nothing for rule in group.rules), 0) * 60 / group.interval.total_seconds()
+        (group.name, rule.record if isinstance(rule, Recording) else rule.name): (
+            max(took(rule.expr) - nothing, 0) * 60 / group.interval.total_seconds()
+        )
         for group in (*rule_set().recording, *rule_set().alerts)
+        for rule in group.rules
     }
 
 
@@ -289,8 +349,8 @@ def measure(models: int, minutes: int, folder: Path, *, dashboards: bool) -> dic
             program,
             f"--config.file={configuration}",
             f"--storage.tsdb.path={folder / 'data'}",
-            "--storage.tsdb.min-block-duration=3d",
-            "--storage.tsdb.max-block-duration=3d",
+            "--storage.tsdb.min-block-duration=8d",
+            "--storage.tsdb.max-block-duration=8d",
             f"--web.listen-address={address}",
             "--web.enable-remote-write-receiver",
             "--web.enable-lifecycle",
@@ -348,15 +408,21 @@ def measure(models: int, minutes: int, folder: Path, *, dashboards: bool) -> dic
             return _metrics(address)["process_cpu_seconds_total"]
 
         of_rules = _cpu_of_rules(prometheus, used, at)
+        of_groups: dict[str, float] = defaultdict(float)
+        for (group, _), seconds in of_rules.items():
+            of_groups[group] += seconds
         panels = _panels(address, prometheus, chosen, used, at) if dashboards else {}
         return {
             "models": models,
             "observed series": fleet.observed,
             "raw series": fleet.series,
             "groups": groups,
-            "dearest rules, last evaluation": dict(list(_rules(address).items())[:20]),
             "seconds per minute": sum(value * 60 / intervals[name] for name, value in groups.items()),
-            "CPU seconds per minute by group": of_rules,
+            "CPU seconds per minute by group": of_groups,
+            "CPU seconds per minute of the dearest rules": {
+                f"{group}: {rule}": of_rules[group, rule]
+                for group, rule in sorted(of_rules, key=lambda r: -of_rules[r])[:30]
+            },
             "CPU seconds per minute of all rules": sum(of_rules.values()),
             "CPU seconds per minute": float(np.mean(cpu[2:])),
             "CPU seconds of taking a minute in": taken_in,

@@ -28,6 +28,7 @@ from windvane_dashboards.promql import (
     VIOLATION_EXCESS,
     VIOLATION_RATE,
     VIOLATION_RATIO,
+    VIOLATION_SHARE,
     VIOLATIONS,
     duration,
     labels,
@@ -73,6 +74,9 @@ _MIN_VIOLATIONS: Final = 10
 _STALE: Final = 2.5
 _USUAL: Final = 0.8
 
+_OF_VALUES: Final = f'{VIOLATION_RATE}{{{KIND_LABEL}=~"{"|".join(semconv.VALUE_VIOLATIONS)}"}}'
+"""Violations of known features: an unexpected column is no value of one, so it has no share."""
+
 _TEAM, _SEVERITY, _RUNBOOK = semconv.TEAM.label, semconv.SEVERITY.label, semconv.RUNBOOK_URL.label
 
 
@@ -81,11 +85,10 @@ def recording(timings: Timings) -> tuple[Group, ...]:
     reference = Recording(
         REFERENCE_VIOLATION_RATIO,
         lines(
-            f"max by ({KIND}) ({semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name})",
+            f"(max by ({KIND}) ({semconv.FEATURE_REFERENCE_VIOLATIONS.prometheus_name}) > 0)",
             f"/ on ({FEATURE}) group_left () {REFERENCE_ROWS}",
-            f"or 0 * {VIOLATION_RATE}",
         ),
-        "The reference's own share of each kind; 0 where it names none.",
+        "The reference's own share of each kind, of those that it has.",
     )
     return (
         Group("windvane-violations", timings.interval, _violations(timings)),
@@ -95,42 +98,41 @@ def recording(timings: Timings) -> tuple[Group, ...]:
     )
 
 
+# Most features have no violations at all, of four kinds each: such series would cost more than all others here.
 def _share(number: str, of: str) -> str:
     return lines(number, f"/ on ({FEATURE}) group_left ()", f"({of} >= {MIN_ROWS})")
+
+
+def _reference_of(share: str) -> str:
+    """Return the reference's own share of the kinds that a share is of; 0 where the reference has none."""
+    return f"({REFERENCE_VIOLATION_RATIO} or 0 * {share})"
 
 
 def _violations(timings: Timings) -> tuple[Recording, ...]:
     rate = duration(timings.rate)
     seconds = f"{timings.rate.total_seconds():g}"
-    # An unexpected column is no value of a known feature, so it has no share.
-    violations = f'{VIOLATION_RATE}{{{KIND_LABEL}=~"{"|".join(semconv.VALUE_VIOLATIONS)}"}}'
-
+    reference = _reference_of(VIOLATION_SHARE)
     return (
         Recording(
             VIOLATION_RATE,
-            lines(f"sum by ({KIND}) (", f"  rate({semconv.FEATURE_VIOLATIONS.prometheus_name}[{rate}])", ")"),
-            "Violations of each kind per second, over all replicas.",
+            lines(f"sum by ({KIND}) (", f"  rate({semconv.FEATURE_VIOLATIONS.prometheus_name}[{rate}])", ") > 0"),
+            "Violations of each kind per second, over all replicas, where there are any.",
+        ),
+        Recording(
+            VIOLATION_SHARE,
+            lines(
+                _share(f"{_OF_VALUES} * {seconds}", f"{FEATURE_RATE} * {seconds}"),
+                f"or {VIOLATION_RATIO}",
+                f"unless on ({FEATURE}) ({FEATURE_RATE} * {seconds} >= {MIN_ROWS})",
+            ),
+            "Share of values in violation in the last five minutes; where they hold fewer than 100 values, in the last "
+            "hour.",
         ),
         Recording(
             VIOLATION_EXCESS,
-            lines(
-                nested(
-                    lines(
-                        nested(
-                            lines(
-                                _share(f"({violations} > 0) * {seconds}", f"{FEATURE_RATE} * {seconds}"),
-                                f"or ({VIOLATION_RATIO} > 0)",
-                                f"unless on ({FEATURE}) ({FEATURE_RATE} * {seconds} >= {MIN_ROWS})",
-                            )
-                        ),
-                        f"- {REFERENCE_VIOLATION_RATIO}",
-                    )
-                ),
-                f"/ (1 - {REFERENCE_VIOLATION_RATIO})",
-            ),
+            lines(f"({VIOLATION_SHARE} - {reference})", f"/ (1 - {reference})"),
             "Of the values that the reference would have in order, the share that is not: 0 is as the reference, "
-            "1 is all broken. From the last five minutes; where they hold fewer than 100 values, from the last "
-            "hour. Only where there are violations.",
+            "1 is all broken. Only where there are violations.",
         ),
         Recording(
             MODEL_EXCESS,
@@ -141,12 +143,11 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
 
 
 def _hourly_violations(timings: Timings) -> tuple[Recording, ...]:
-    violations = f'{VIOLATION_RATE}{{{KIND_LABEL}=~"{"|".join(semconv.VALUE_VIOLATIONS)}"}}'
     return (
         Recording(
             VIOLATIONS,
-            sum_of_rates(violations, timings.short, timings),
-            "Violations of the last hour that a value can have.",
+            sum_of_rates(_OF_VALUES, timings.short, timings),
+            "Violations of the last hour that a value can have, where there were any.",
         ),
         Recording(
             FEATURE_ROWS, sum_of_rates(FEATURE_RATE, timings.short, timings), "Values of the feature in the last hour."
@@ -245,7 +246,7 @@ def _beyond_chance(share: str, rows: str) -> str:
         )
     )
     return lines(
-        f"(sqrt({share}) - sqrt({REFERENCE_VIOLATION_RATIO}))",
+        f"(sqrt({share}) - sqrt{_reference_of(share)})",
         f"/ on ({FEATURE}) group_left () sqrt{errors}",
         f"> {_SIGMAS}",
     )
@@ -254,7 +255,6 @@ def _beyond_chance(share: str, rows: str) -> str:
 def _broken(timings: Timings, links: Links) -> Alert:
     name = "MLFeatureBroken"
     rows = f"({FEATURE_RATE} * {timings.rate.total_seconds():g} >= {MIN_ROWS} or {FEATURE_ROWS})"
-    share = f"({VIOLATION_EXCESS} > {BROKEN}) * (1 - {REFERENCE_VIOLATION_RATIO}) + {REFERENCE_VIOLATION_RATIO}"
     touched = _touched(f"{VIOLATION_EXCESS}{{MATCHERS}} * on ({FEATURE}) {FEATURE_ROWS}", kind=True)
     return Alert(
         name=name,
@@ -264,7 +264,7 @@ def _broken(timings: Timings, links: Links) -> Alert:
                 "and",
                 nested(
                     lines(
-                        _beyond_chance(share, rows),
+                        _beyond_chance(VIOLATION_SHARE, rows),
                         f"or {VIOLATION_EXCESS} > {_GONE}",
                         f"or {VIOLATION_EXCESS} unless on ({FEATURE}) {REFERENCE_ROWS}",
                     )
@@ -294,10 +294,10 @@ def _broken(timings: Timings, links: Links) -> Alert:
 def _violating(timings: Timings, links: Links) -> Alert:
     name = "MLFeatureViolations"
     touched = _touched(f"{VIOLATIONS}{{MATCHERS}}", kind=True)
-    excess = f"({VIOLATION_RATIO} > {_WORTH_A_TICKET}) - {REFERENCE_VIOLATION_RATIO}"
+    excess = f"({VIOLATION_RATIO} > {_WORTH_A_TICKET}) - {_reference_of(VIOLATION_RATIO)}"
     expr = lines(
         f"({excess} > {_WORTH_A_TICKET})",
-        f"and ({_beyond_chance(f'{VIOLATION_RATIO} > {_WORTH_A_TICKET}', FEATURE_ROWS)})",
+        f"and ({_beyond_chance(VIOLATION_RATIO, FEATURE_ROWS)})",
         f"and {VIOLATIONS} >= {_MIN_VIOLATIONS}",
         f"unless max_over_time({VIOLATION_EXCESS}[{duration(timings.short)}]) > {BROKEN}",
     )

@@ -23,7 +23,8 @@ VALUES_HOUR: Final = f"max({of_feature(_HOUR.live_total)})"
 DISPERSION: Final = f"max({of_feature(p.DISPERSION)})"
 IMPORTANCE: Final = f"max({of_feature(semconv.FEATURE_IMPORTANCE.prometheus_name)})"
 MISSING: Final = f"max({of_feature(_HOUR.null_ratio)})"
-MISSING_REFERENCE: Final = f"""max({of_feature(p.REFERENCE_VIOLATION_RATIO, f'{p.KIND_LABEL}="missing"')})"""
+_MISSING_REFERENCE: Final = of_feature(p.REFERENCE_VIOLATION_RATIO, f'{p.KIND_LABEL}="missing"')
+MISSING_REFERENCE: Final = f"max({_MISSING_REFERENCE}) or 0 * max({of_feature(p.REFERENCE_ROWS)})"
 EXCESS: Final = f"max({of_feature(p.VIOLATION_EXCESS)}) or 0 * max({of_feature(p.FEATURE_RATE)})"
 AGE: Final = f"max({of_feature(p.AGE_MEDIAN)})"
 AGE_LIMIT: Final = f"max({of_feature(p.AGE_LIMIT)})"
@@ -59,4 +60,5 @@ SHARES_OVER_TIME: Final = _shares(_HOUR.live)
 
 def violations(kind: str) -> str:
     """Return the query for the share of the values of the last hour that are in violation in one way."""
-    return f"""max({of_feature(p.VIOLATION_RATIO, f'{p.KIND_LABEL}="{kind}"')})"""
+    found = of_feature(p.VIOLATION_RATIO, f'{p.KIND_LABEL}="{kind}"')
+    return f"max({found}) or 0 * max({of_feature(p.FEATURE_ROWS)})"

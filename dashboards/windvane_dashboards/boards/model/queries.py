@@ -78,7 +78,8 @@ BROKEN: Final = f"sort_desc(topk(10, {of_model(p.VIOLATION_EXCESS)} > 0))"
 
 def violations(kind: str) -> str:
     """Return the query for all features' violations of a kind per second."""
-    return f"""sum({of_model(p.VIOLATION_RATE, f'{p.KIND_LABEL}="{kind}"')})"""
+    found = of_model(p.VIOLATION_RATE, f'{p.KIND_LABEL}="{kind}"')
+    return f"sum({found}) or 0 * sum({of_model(p.FEATURE_RATE)})"
 
 
 DROPPED: Final = (
