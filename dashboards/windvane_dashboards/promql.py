@@ -73,6 +73,7 @@ __all__ = [
     "MODEL_EXCESS",
     "MODEL_LABEL",
     "MODEL_OWNER",
+    "MODEL_SHIFTED",
     "OBJECTIVE",
     "OBJECTIVE_LABEL",
     "OBSERVATION_RATE",
@@ -269,7 +270,8 @@ PROBE_RUNS: Final = f"ml_model_probe:{_stem(semconv.PROBE_RUNS)}:increase10m"
 PROBE_NOT_PASSED: Final = f"ml_model_probe:{_stem(semconv.PROBE_RUNS)}:not_passed10m"
 PROBE_OWNER: Final = f"ml_model_name:{_stem(semconv.PROBE_RUNS)}:owner"
 
-# The drift budget, by model version.
+# Features that have shifted, by model version, and the drift budget.
+MODEL_SHIFTED: Final = "ml_model:ml_feature_shifted:sum1h"
 DRIFT_SHARE: Final = "ml_model:ml_feature_shifted:share"
 
 
@@ -334,9 +336,20 @@ AGE_LIMIT: Final = f"ml_model_feature:{_AGE}:limit"
 
 @dataclass(frozen=True, slots=True)
 class DriftSeries:
-    """Names of the series recorded for one drift window."""
+    """Names of the series recorded for one drift window.
+
+    Attributes:
+        window: nominal.
+        computed: the series as they are computed, more seldom than Prometheus takes a sample for the present; those
+            without it carry the latest on. For the day only, and for whole features: each bin's are not carried on.
+    """
 
     window: Window
+    computed: bool = False
+
+    @property
+    def _operation(self) -> str:
+        return f"{self.window}_computed" if self.computed else self.window
 
     @property
     def live(self) -> str:
@@ -346,7 +359,7 @@ class DriftSeries:
     @property
     def live_total(self) -> str:
         """Rows of the feature in the live window."""
-        return f"ml_model_feature:{_OBSERVATIONS}:increase{self.window}"
+        return f"ml_model_feature:{_OBSERVATIONS}:increase{self._operation}"
 
     @property
     def reference(self) -> str:
@@ -356,12 +369,12 @@ class DriftSeries:
     @property
     def reference_total(self) -> str:
         """Reference rows of the feature; only features that have some."""
-        return f"ml_model_feature:{_REFERENCE}:{self.window}"
+        return f"ml_model_feature:{_REFERENCE}:{self._operation}"
 
     @property
     def used_bins(self) -> str:
         """How many bins are used."""
-        return f"ml_model_feature:ml_feature_used_bins:{self.window}"
+        return f"ml_model_feature:ml_feature_used_bins:{self._operation}"
 
     @property
     def live_share(self) -> str:
@@ -375,7 +388,7 @@ class DriftSeries:
 
     def statistic(self, method: str) -> str:
         """Drift by one of `semconv.DRIFT_METHOD.values`."""
-        return f"ml_model_feature:ml_feature_{method}:{self.window}"
+        return f"ml_model_feature:ml_feature_{method}:{self._operation}"
 
     @property
     def share_delta(self) -> str:
@@ -410,7 +423,7 @@ class DriftSeries:
     @property
     def null_ratio(self) -> str:
         """Share of missing values."""
-        return f"ml_model_feature:ml_feature_null:ratio_{self.window}"
+        return f"ml_model_feature:ml_feature_null:ratio_{self._operation}"
 
 
 # Outcomes.

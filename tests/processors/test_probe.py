@@ -43,6 +43,8 @@ class Service:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                # Whoever changes the answer once this was asked changes the next one.
+                answer = service.answer
                 body = self.rfile.read(int(self.headers.get("content-length", "0")))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 service.asked.append((self.command, self.path, headers, body))
@@ -50,17 +52,22 @@ class Service:
                 self.send_response(service.status)
                 if service.status == 302:
                     self.send_header("location", "/elsewhere")
-                self.send_header("content-length", str(len(service.answer)))
+                self.send_header("content-length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(service.answer)
+                self.wfile.write(answer)
 
             do_POST = do_GET  # noqa: N815 - as http.server has it
 
             def log_message(self, *_args: object) -> None:
                 """Stay silent."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """Say nothing of a caller that went away: its test may be over, and another one reads what is told."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -309,8 +316,6 @@ def test_an_address_that_cannot_be_used_is_refused_without_being_shown(tmp_path:
 
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
-# Threads of services in this process use `random` while an example is made.
-@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @given(
     answer=st.binary()
     | st.recursive(

@@ -53,7 +53,7 @@ def evaluate(promtool: Callable[..., str], tmp_path: Path) -> Callable[..., str]
         only: str = "",
     ) -> str:
         # promtool evaluates all groups at one interval.
-        files = render(Timings(slow_interval=Timings().interval)) if rules is None else rules
+        files = render(Timings.at_one_interval()) if rules is None else rules
         if only:  # groups whose names match: a rule costs as much as a step has series
             files = {name: _only(re.compile(only), text) for name, text in files.items()}
         for name, text in files.items():

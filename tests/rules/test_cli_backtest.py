@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,7 +137,7 @@ def test_promtools_own_evaluation_agrees_at_every_third_minute(
 ) -> None:
     """Pending and firing, `for` and `keep_firing_for`, recorded rules upon recorded rules: `promtool test rules`."""
     # promtool evaluates every group at every minute, whatever its interval.
-    files = render(Timings(slow_interval=timedelta(minutes=1)))
+    files = render(Timings.at_one_interval())
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     with scratch_prometheus() as source, scratch_prometheus() as scratch:

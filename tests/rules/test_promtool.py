@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from windvane_dashboards.cli_rules.rulefile import seconds
+from windvane_dashboards.promql import duration
 from windvane_dashboards.rules import ALERT_NAMES, METHODS, Timings, render, rule_set
 
 if TYPE_CHECKING:
@@ -25,14 +27,17 @@ def _whole(tests: str, folder: Path) -> str:
     """Put before the tests of a case what promtool needs besides: the rules, and the order of their groups.
 
     The rules are rendered for the one interval at which promtool evaluates all groups. The tests stay the text that
-    they are: PyYAML and promtool disagree on what `0x60` is. A case over days names in a line `# Groups: ...` the
-    groups that it needs, since promtool takes its time for each.
+    they are: PyYAML and promtool disagree on what `0x60` is. A case names in a line `# Groups: ...` the groups that it
+    needs, and one over days in a line `# Interval: ...` a longer one, since promtool takes its time for each.
     """
     found = re.search(r"^# Groups: (.+)$", tests, flags=re.MULTILINE)
     wanted = found[1].split() if found else None
+    longer = re.search(r"^# Interval: (\d+)m$", tests, flags=re.MULTILINE)
+    interval = timedelta(minutes=int(longer[1])) if longer else Timings().interval
+    timings = Timings(interval=interval, slow_interval=interval, day_interval=interval)
     rules = rule_set()
     files = []
-    for name, text in render(Timings(slow_interval=Timings().interval)).items():
+    for name, text in render(timings).items():
         groups = yaml.safe_load(text)["groups"]
         files.append(folder / name)
         files[-1].write_text(yaml.safe_dump({"groups": [g for g in groups if wanted is None or g["name"] in wanted]}))
@@ -40,7 +45,7 @@ def _whole(tests: str, folder: Path) -> str:
         yaml.safe_dump(
             {
                 "rule_files": list(map(str, files)),
-                "evaluation_interval": "1m",
+                "evaluation_interval": duration(interval),
                 "group_eval_order": [
                     group.name for group in (*rules.recording, *rules.alerts) if wanted is None or group.name in wanted
                 ],

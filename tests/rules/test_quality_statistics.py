@@ -29,6 +29,7 @@ pytestmark = pytest.mark.stack
 
 _TIMINGS: Final = Timings(
     slow_interval=timedelta(minutes=1),
+    day_interval=timedelta(minutes=1),
     short=timedelta(minutes=10),
     two_hours=timedelta(minutes=15),
     six_hours=timedelta(minutes=20),

@@ -30,6 +30,7 @@ _GROUPS: Final = frozenset(
         "reference",
         "drift-1h",
         "drift-1d",
+        "drift-1d-latest",
         "drift-budget",
         "violations",
         "violations-1h",

@@ -16,8 +16,10 @@ from windvane_dashboards.promql import (
     FEATURE,
     FEATURE_RATE,
     FEATURE_ROLE,
+    MODEL,
     MODEL_DISPERSION,
     MODEL_LABEL,
+    MODEL_SHIFTED,
     OBSERVATION_RATE,
     OWNER_REPORTING,
     REFERENCE,
@@ -25,7 +27,6 @@ from windvane_dashboards.promql import (
     ROLE_LABEL,
     VIOLATION_EXCESS,
     DriftSeries,
-    Window,
     duration,
     lines,
     nested,
@@ -116,17 +117,37 @@ def recording(timings: Timings, methods: Collection[str]) -> tuple[Group, ...]:
             "The median of the model's features: how many rows come together, where seasons are those of a few.",
         ),
     )
-    hour, day = _window("1h", timings.short, timings, methods), _window("1d", timings.long, timings, methods)
+    hour, day, computed = DriftSeries("1h"), DriftSeries("1d"), DriftSeries("1d", computed=True)
     return (
         Group("windvane-observations", timings.interval, (now,)),
         Group("windvane-reference", timings.slow_interval, references),
-        Group("windvane-drift-1h", timings.slow_interval, (rate, *hour)),
-        Group("windvane-drift-1d", timings.slow_interval, day),
+        Group(
+            "windvane-drift-1h",
+            timings.slow_interval,
+            (
+                rate,
+                *_computed(hour, timings.short, timings, methods),
+                *_verdict(hour, timings),
+                _shifted_of_model(hour),
+            ),
+        ),
+        Group("windvane-drift-1d", timings.day_interval, _computed(computed, timings.long, timings, methods)),
+        Group(
+            "windvane-drift-1d-latest",
+            timings.slow_interval,
+            (*_latest(day, computed, timings, methods), *_verdict(day, timings)),
+        ),
     )
 
 
-def _window(name: Window, span: timedelta, timings: Timings, methods: Collection[str]) -> tuple[Recording, ...]:
-    series = DriftSeries(name)
+def _recorded(methods: Collection[str]) -> tuple[str, ...]:
+    return tuple(method for method in METHODS if method == "psi" or method in methods)
+
+
+def _computed(
+    series: DriftSeries, span: timedelta, timings: Timings, methods: Collection[str]
+) -> tuple[Recording, ...]:
+    """Return what is computed from each bin: all that costs."""
     statistics: dict[str, Callable[[DriftSeries], tuple[Recording, ...]]] = {
         "psi": _psi,
         "js_divergence": _js_divergence,
@@ -135,8 +156,38 @@ def _window(name: Window, span: timedelta, timings: Timings, methods: Collection
     }
     return (
         *_counts(series, span, timings),
-        *(rule for method in METHODS if method == "psi" or method in methods for rule in statistics[method](series)),
-        *_verdict(series, timings),
+        *(rule for method in _recorded(methods) for rule in statistics[method](series)),
+        Recording(
+            series.null_ratio,
+            lines(
+                f'{series.live}{{{BIN_LABEL}="{semconv.BIN_NULL}"}}',
+                f"/ ignoring ({BIN_LABEL}) ({series.live_total} > 0)",
+            ),
+            "Share of missing values.",
+        ),
+    )
+
+
+def _latest(
+    series: DriftSeries, computed: DriftSeries, timings: Timings, methods: Collection[str]
+) -> tuple[Recording, ...]:
+    """Carry on what is computed more seldom than Prometheus takes a sample for the present."""
+    since = duration(timings.day_interval + timings.slow_interval)
+    names = (
+        (series.live_total, computed.live_total),
+        (series.reference_total, computed.reference_total),
+        (series.used_bins, computed.used_bins),
+        *((series.statistic(method), computed.statistic(method)) for method in _recorded(methods)),
+        (series.null_ratio, computed.null_ratio),
+    )
+    return tuple(
+        Recording(name, f"last_over_time({of}[{since}])", "The latest that was computed.") for name, of in names
+    )
+
+
+def _shifted_of_model(series: DriftSeries) -> Recording:
+    return Recording(
+        MODEL_SHIFTED, f"sum by ({MODEL}) ({series.shifted})", "How many of a model's features have shifted."
     )
 
 
@@ -358,14 +409,6 @@ def _verdict(series: DriftSeries, timings: Timings) -> tuple[Recording, ...]:
             "1 where the feature has shifted, else 0.",
         ),
         *([_anew(series, timings)] if series.window == "1h" else []),
-        Recording(
-            series.null_ratio,
-            lines(
-                f'{series.live}{{{BIN_LABEL}="{semconv.BIN_NULL}"}}',
-                f"/ ignoring ({BIN_LABEL}) ({series.live_total} > 0)",
-            ),
-            "Share of missing values.",
-        ),
     )
 
 

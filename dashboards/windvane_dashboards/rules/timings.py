@@ -22,7 +22,9 @@ class Timings:
         interval: between two evaluations of a rule.
         slow_interval: the same for what hardly changes from one to the next and costs most: references and drift. Less
             than the five minutes for which Prometheus takes a sample for the present. promtool knows one interval only:
-            rules that it is to evaluate have both the same.
+            rules that it is to evaluate have all the same.
+        day_interval: the same for the statistics of a day, which change still less and cost as much. Several times the
+            slow interval, at which they are carried on.
         rate: window of every rate over raw counters; several times the export interval.
         half_hour: window `30m`, the short one of the slower page on a burning objective.
         short: drift window `1h`, and the long window of the fastest page.
@@ -47,6 +49,7 @@ class Timings:
 
     interval: timedelta = timedelta(minutes=1)
     slow_interval: timedelta = timedelta(minutes=4)
+    day_interval: timedelta = timedelta(minutes=20)
     rate: timedelta = timedelta(minutes=5)
     half_hour: timedelta = timedelta(minutes=30)
     short: timedelta = timedelta(hours=1)
@@ -69,6 +72,11 @@ class Timings:
         if not timedelta(0) < self.interval <= self.rate < self.short < self.long:
             msg = "timings: 0 < interval <= rate < short < long must hold"
             raise ValueError(msg)
+
+    @classmethod
+    def at_one_interval(cls) -> Timings:
+        """Return the real ones, but with one interval for all rules, as promtool has it."""
+        return cls(slow_interval=cls().interval, day_interval=cls().interval)
 
     @property
     def slow_rate(self) -> timedelta:

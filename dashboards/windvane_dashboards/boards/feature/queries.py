@@ -7,9 +7,12 @@ from typing import Final
 from windvane import semconv
 from windvane_dashboards import promql as p
 from windvane_dashboards.boards.variables import of_feature, with_runbook
+from windvane_dashboards.rules import Timings
 
 _HOUR: Final = p.DriftSeries("1h")
 _DAY: Final = p.DriftSeries("1d")
+# The day's bins are computed more seldom than Prometheus takes a sample for the present.
+_COMPUTED: Final = p.duration(Timings().day_interval + Timings().interval)
 _RANGE: Final = semconv.FEATURE_BIN_RANGE.label
 
 PSI_HOUR: Final = f"max({of_feature(_HOUR.statistic('psi'))})"
@@ -49,13 +52,13 @@ def _ranged(counts: str) -> str:
 
 def _shares(series: str) -> str:
     """Return each bin's share of the values."""
-    return f"sum by ({p.BIN_LABEL}) ({of_feature(series)}) / scalar(sum({of_feature(series)}))"
+    return f"sum by ({p.BIN_LABEL}) ({series}) / scalar(sum({series}))"
 
 
-LIVE_SHARES: Final = _ranged(_shares(_HOUR.live))
-DAY_SHARES: Final = _ranged(_shares(_DAY.live))
-REFERENCE_SHARES: Final = _ranged(_shares(_HOUR.reference))
-SHARES_OVER_TIME: Final = _shares(_HOUR.live)
+LIVE_SHARES: Final = _ranged(_shares(of_feature(_HOUR.live)))
+DAY_SHARES: Final = _ranged(_shares(f"last_over_time({of_feature(_DAY.live)}[{_COMPUTED}])"))
+REFERENCE_SHARES: Final = _ranged(_shares(of_feature(_HOUR.reference)))
+SHARES_OVER_TIME: Final = _shares(of_feature(_HOUR.live))
 
 
 def violations(kind: str) -> str:
