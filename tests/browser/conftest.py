@@ -18,7 +18,7 @@ _QUIET_SECONDS = 20.0
 _PATIENCE_SECONDS = 120.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo() -> Iterator[Running]:
     """The demo's own service, traffic and stack; since a while its feed sends distance in kilometres."""
     teller = Teller(lambda _step: None)
@@ -33,7 +33,7 @@ def demo() -> Iterator[Running]:
         yield demo
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
     with Chromium() as chromium:
         yield chromium
