@@ -59,8 +59,9 @@ __all__ = ["BROKEN", "alerts", "recording"]
 BROKEN: Final = 0.25
 """Excess share of violating values from which a feature is broken rather than noisy."""
 
-_GONE: Final = 0.75
-"""Excess share from which the feed is gone: no cluster of rows makes that of a hundred, however slowly it changes."""
+_GONE, _MANY = 0.75, 1000
+"""Excess share of so many values from which the feed is gone, however slowly the feature changes: no clusters of some
+tens of rows make that."""
 
 _WORTH_A_TICKET: Final = 0.01
 """Excess share of violating values below which nobody is bothered, however sure it is."""
@@ -254,7 +255,9 @@ def _beyond_chance(share: str, rows: str) -> str:
 
 def _broken(timings: Timings, links: Links) -> Alert:
     name = "MLFeatureBroken"
-    rows = f"({FEATURE_RATE} * {timings.rate.total_seconds():g} >= {MIN_ROWS} or {FEATURE_ROWS})"
+    seconds = f"{timings.rate.total_seconds():g}"
+    rows = f"({FEATURE_RATE} * {seconds} >= {MIN_ROWS} or {FEATURE_ROWS})"
+    gone = f"{VIOLATION_EXCESS} > {_GONE}"
     touched = _touched(f"{VIOLATION_EXCESS}{{MATCHERS}} * on ({FEATURE}) {FEATURE_ROWS}", kind=True)
     return Alert(
         name=name,
@@ -265,7 +268,8 @@ def _broken(timings: Timings, links: Links) -> Alert:
                 nested(
                     lines(
                         _beyond_chance(VIOLATION_SHARE, rows),
-                        f"or {VIOLATION_EXCESS} > {_GONE}",
+                        f"or {gone} and on ({FEATURE}) {FEATURE_RATE} * {seconds} >= {_MANY}",
+                        f"or {gone} and {VIOLATION_RATIO} > {_GONE} and on ({FEATURE}) {FEATURE_ROWS} >= {_MANY}",
                         f"or {VIOLATION_EXCESS} unless on ({FEATURE}) {REFERENCE_ROWS}",
                     )
                 ),
