@@ -45,7 +45,7 @@ SPEED: Final = 60
 """How many times faster than in production the rules' windows pass; thresholds are the real ones."""
 
 _QUIET_SECONDS: Final = 40.0
-_PATIENCE_SECONDS: Final = 100.0
+_PATIENCE_SECONDS: Final = 150.0
 """Longest wait for an alert to be delivered or resolved; the drift window is a minute of it."""
 
 _SHOWN_MINUTES: Final = 10
