@@ -10,7 +10,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import yaml
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 __all__ = ["CommandError", "Prometheus", "Server", "grafana_server"]
+
+_Kind = TypeVar("_Kind")
 
 _SECONDS: Final = 30
 _QUERY_SECONDS: Final = 150  # Prometheus itself ends a query after two minutes
@@ -230,11 +232,7 @@ class Prometheus(Server):
         Raises:
             CommandError: as `Server.request`; or the answer is not of this shape.
         """
-        data = self._data(path, form)
-        listed = data.get(key) if isinstance(data, dict) else None
-        if not isinstance(listed, list):
-            raise self._unlike()
-        return listed
+        return self._under(path, key, list, form)
 
     def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
         """Evaluate an expression at a time, now by default; return the series as the API gives them.
@@ -251,9 +249,16 @@ class Prometheus(Server):
 
     def external_labels(self) -> dict[str, str]:
         """Return the labels that it adds to every alert it sends."""
-        configuration = yaml.load(self._data("status/config")["yaml"], yaml.BaseLoader)  # noqa: S506 - strings only
+        configuration = yaml.load(self._under("status/config", "yaml", str), yaml.BaseLoader)  # noqa: S506 - strings only
         labels: dict[str, str] = ((configuration or {}).get("global") or {}).get("external_labels") or {}
         return labels
+
+    def _under(self, path: str, key: str, kind: type[_Kind], form: Mapping[str, str] | None = None) -> _Kind:
+        data = self._data(path, form)
+        found = data.get(key) if isinstance(data, dict) else None
+        if not isinstance(found, kind):
+            raise self._unlike()
+        return found
 
     def _data(self, path: str, form: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 - JSON
         answer = self.json(

@@ -21,7 +21,7 @@ from windvane_dashboards import preview as module
 from windvane_dashboards.boards import render
 from windvane_dashboards.cli_preview import command
 from windvane_dashboards.preview import Preview
-from windvane_dashboards.server import CommandError
+from windvane_dashboards.server import CommandError, Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -310,3 +310,11 @@ def test_the_command_serves_until_it_is_ended(upstream: Upstream, tmp_path: Path
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_server_that_is_no_prometheus_is_named(upstream: Upstream) -> None:
+    """Answers of another shape are one clear error, whatever was asked for."""
+    prometheus = Prometheus(upstream.url)
+    for ask_it in (lambda: prometheus.query("up"), prometheus.external_labels):
+        with pytest.raises(CommandError, match="not as Prometheus does"):
+            ask_it()

@@ -33,8 +33,7 @@ def _whole(tests: str, folder: Path) -> str:
     found = re.search(r"^# Groups: (.+)$", tests, flags=re.MULTILINE)
     wanted = found[1].split() if found else None
     longer = re.search(r"^# Interval: (\d+)m$", tests, flags=re.MULTILINE)
-    interval = timedelta(minutes=int(longer[1])) if longer else Timings().interval
-    timings = Timings(interval=interval, slow_interval=interval, day_interval=interval)
+    timings = Timings.at_one_interval(timedelta(minutes=int(longer[1]) if longer else 1))
     rules = rule_set()
     files = []
     for name, text in render(timings).items():
@@ -45,7 +44,7 @@ def _whole(tests: str, folder: Path) -> str:
         yaml.safe_dump(
             {
                 "rule_files": list(map(str, files)),
-                "evaluation_interval": duration(interval),
+                "evaluation_interval": duration(timings.interval),
                 "group_eval_order": [
                     group.name for group in (*rules.recording, *rules.alerts) if wanted is None or group.name in wanted
                 ],

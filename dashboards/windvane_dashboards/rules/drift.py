@@ -172,7 +172,7 @@ def _latest(
     series: DriftSeries, computed: DriftSeries, timings: Timings, methods: Collection[str]
 ) -> tuple[Recording, ...]:
     """Carry on what is computed more seldom than Prometheus takes a sample for the present."""
-    since = duration(timings.day_interval + timings.slow_interval)
+    since = duration(timings.day_lookback)
     names = (
         (series.live_total, computed.live_total),
         (series.reference_total, computed.reference_total),

@@ -99,7 +99,11 @@ def recording(timings: Timings) -> tuple[Group, ...]:
     )
 
 
-# Most features have no violations at all, of four kinds each: such series would cost more than all others here.
+def _recent_rows(timings: Timings) -> str:
+    """Return the values of a feature within a rate's window."""
+    return f"{FEATURE_RATE} * {timings.rate.total_seconds():g}"
+
+
 def _share(number: str, of: str) -> str:
     return lines(number, f"/ on ({FEATURE}) group_left ()", f"({of} >= {MIN_ROWS})")
 
@@ -111,8 +115,8 @@ def _reference_of(share: str) -> str:
 
 def _violations(timings: Timings) -> tuple[Recording, ...]:
     rate = duration(timings.rate)
-    seconds = f"{timings.rate.total_seconds():g}"
-    reference = _reference_of(VIOLATION_SHARE)
+    rows, reference = _recent_rows(timings), _reference_of(VIOLATION_SHARE)
+    # Most features have no violations at all, of four kinds each: such series would cost more than all others here.
     return (
         Recording(
             VIOLATION_RATE,
@@ -122,9 +126,9 @@ def _violations(timings: Timings) -> tuple[Recording, ...]:
         Recording(
             VIOLATION_SHARE,
             lines(
-                _share(f"{_OF_VALUES} * {seconds}", f"{FEATURE_RATE} * {seconds}"),
+                _share(f"{_OF_VALUES} * {timings.rate.total_seconds():g}", rows),
                 f"or {VIOLATION_RATIO}",
-                f"unless on ({FEATURE}) ({FEATURE_RATE} * {seconds} >= {MIN_ROWS})",
+                f"unless on ({FEATURE}) ({rows} >= {MIN_ROWS})",
             ),
             "Share of values in violation in the last five minutes; where they hold fewer than 100 values, in the last "
             "hour.",
@@ -255,8 +259,8 @@ def _beyond_chance(share: str, rows: str) -> str:
 
 def _broken(timings: Timings, links: Links) -> Alert:
     name = "MLFeatureBroken"
-    seconds = f"{timings.rate.total_seconds():g}"
-    rows = f"({FEATURE_RATE} * {seconds} >= {MIN_ROWS} or {FEATURE_ROWS})"
+    recent = _recent_rows(timings)
+    rows = f"({recent} >= {MIN_ROWS} or {FEATURE_ROWS})"
     gone = f"{VIOLATION_EXCESS} > {_GONE}"
     touched = _touched(f"{VIOLATION_EXCESS}{{MATCHERS}} * on ({FEATURE}) {FEATURE_ROWS}", kind=True)
     return Alert(
@@ -268,7 +272,7 @@ def _broken(timings: Timings, links: Links) -> Alert:
                 nested(
                     lines(
                         _beyond_chance(VIOLATION_SHARE, rows),
-                        f"or {gone} and on ({FEATURE}) {FEATURE_RATE} * {seconds} >= {_MANY}",
+                        f"or {gone} and on ({FEATURE}) {recent} >= {_MANY}",
                         f"or {gone} and {VIOLATION_RATIO} > {_GONE} and on ({FEATURE}) {FEATURE_ROWS} >= {_MANY}",
                         f"or {VIOLATION_EXCESS} unless on ({FEATURE}) {REFERENCE_ROWS}",
                     )

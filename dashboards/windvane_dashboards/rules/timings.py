@@ -74,9 +74,14 @@ class Timings:
             raise ValueError(msg)
 
     @classmethod
-    def at_one_interval(cls) -> Timings:
+    def at_one_interval(cls, interval: timedelta = timedelta(minutes=1)) -> Timings:
         """Return the real ones, but with one interval for all rules, as promtool has it."""
-        return cls(slow_interval=cls().interval, day_interval=cls().interval)
+        return cls(interval=interval, slow_interval=interval, day_interval=interval)
+
+    @property
+    def day_lookback(self) -> timedelta:
+        """How far back the latest statistics of a day are looked for."""
+        return self.day_interval + self.slow_interval
 
     @property
     def slow_rate(self) -> timedelta:

@@ -12,7 +12,7 @@ from windvane_dashboards.rules import Timings
 _HOUR: Final = p.DriftSeries("1h")
 _DAY: Final = p.DriftSeries("1d")
 # The day's bins are computed more seldom than Prometheus takes a sample for the present.
-_COMPUTED: Final = p.duration(Timings().day_interval + Timings().interval)
+_COMPUTED: Final = p.duration(Timings().day_lookback)
 _RANGE: Final = semconv.FEATURE_BIN_RANGE.label
 
 PSI_HOUR: Final = f"max({of_feature(_HOUR.statistic('psi'))})"

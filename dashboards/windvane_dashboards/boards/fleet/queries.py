@@ -8,7 +8,6 @@ from windvane import semconv
 from windvane_dashboards import promql as p
 from windvane_dashboards.boards.variables import of_team, with_runbook
 
-_HOUR: Final = p.DriftSeries("1h")
 _TEAM: Final = semconv.TEAM.label
 _SEVERITY: Final = semconv.SEVERITY.label
 _FIRING: Final = f'ALERTS{{alertstate="firing",{p.MODEL_LABEL}!="",{_TEAM}=~"$team"}}'
