@@ -6,6 +6,7 @@ flushes, and writes every row's distance by mode into that file.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import threading
@@ -38,10 +39,15 @@ def predict(rows: list[dict[str, object]]) -> list[float]:
 
 def traffic() -> None:
     rng = np.random.default_rng(1)
-    while not stopped.wait(0.05):
+    # Every hundredth of sorted distances at a time: any few seconds hold the same distribution, so that
+    # what a window of a minute saw can be compared with all rows, however slow the machine is.
+    every_distance = np.sort(rng.gamma(4.0, 250.0, 1000))
+    for tick in itertools.count():
+        if stopped.wait(0.05):
+            return
         mode = state["mode"]
         factor = 1.6 if mode == "broken" else 1.0
-        distances = (rng.gamma(4.0, 250.0, 10) * factor).tolist()
+        distances = (every_distance[tick % 100 :: 100] * factor).tolist()
         carriers = rng.choice(["AA", "UA", "DL"], 10).tolist()
         rows = [
             {"distance": distance} if mode == "broken" else {"distance": distance, "carrier": carrier}
