@@ -219,6 +219,28 @@ def test_what_was_so_a_week_before_is_shifted_but_not_anew(evaluate: Callable[..
         evaluate(series, told, at=time, rules=rules, only=_HOUR)
 
 
+def test_a_shift_counts_for_the_drift_budget_from_four_standard_deviations_on(evaluate: Callable[..., str]) -> None:
+    """Of 4,800 rows in two bins, between the chi-squared quantiles at 3.09 and 4 standard deviations and above both."""
+    hour = DriftSeries("1h")
+    at = '{ml_model_name="m",ml_model_version="1",ml_feature_name="NAME",ml_feature_role="input",ml_feature_bin="BIN"}'
+    series = {}
+    for name, minute in {"small": (42.24, 37.76), "larger": (44, 36)}.items():
+        for bin_, rows in zip(("00", "01"), minute, strict=True):
+            labels = at.replace("NAME", name).replace("BIN", bin_)
+            series[semconv.FEATURE_OBSERVATIONS.prometheus_name + labels] = f"0+{rows}x100"
+            series[semconv.FEATURE_REFERENCE_OBSERVATIONS.prometheus_name + labels] = "1000000x100"
+    told = {
+        f"sum({of}{{{promql.FEATURE_LABEL}='{name}'}})": expected
+        for of, name, expected in (
+            (hour.shifted, "small", 1),
+            (hour.shifted_anew, "small", 0),
+            (hour.shifted, "larger", 1),
+            (hour.shifted_anew, "larger", 1),
+        )
+    }
+    evaluate(series, told, at="80m", only=_HOUR)
+
+
 def test_js_and_ks_are_recorded_only_when_asked_for(evaluate: Callable[..., str]) -> None:
     """By default the two statistics that cost more have no series."""
     series = DriftSeries("1h")

@@ -1,4 +1,4 @@
-"""The drift tickets, emulated with numpy: what `rules/drift.py` computes, for a month in a moment.
+"""The drift tickets, emulated with numpy: what `rules/drift.py` and `rules/budget.py` compute, for a month in a moment.
 
 `test_emulation.py` proves on the same counts that Prometheus finds the same.
 """
@@ -14,18 +14,34 @@ from traffic import DAY, Counts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["HOUR", "SHIFTED", "TICKET", "episodes", "fixed", "floor", "psi", "ticket"]
+__all__ = [
+    "BUDGET",
+    "HOUR",
+    "SHIFTED",
+    "TICKET",
+    "budget_episodes",
+    "burning",
+    "episodes",
+    "fixed",
+    "floor",
+    "psi",
+    "shifted_anew",
+    "ticket",
+]
 
 HOUR: Final = 60
 WEEK: Final = 7 * DAY
-SHIFTED, TICKET = 3.09, 6.0
+SHIFTED, BUDGET, TICKET = 3.09, 4.0, 6.0
 _MIN_ROWS: Final = 100
 _PENDING, _KEEP = 10, 30
+_BUDGET_PENDING, _BUDGET_KEEP = 15, 5
+_BUDGET_PAIRS: Final = ((3, 24, 2), (1, 72, 6))
+"""Burn rate, hours of the long and of the short window."""
 
 
 def window(counts: Counts, minutes: int) -> Counts:
     """Add up the counts of the last minutes, at each minute."""
-    total = np.cumsum(np.vstack([np.zeros((1, counts.shape[1]), np.int64), counts]), axis=0)
+    total = np.cumsum(np.vstack([np.zeros_like(counts[:1]), counts]), axis=0, dtype=np.result_type(counts, np.int64))
     first = np.maximum(np.arange(1, len(total)) - minutes, 0)
     return total[1:] - total[first]
 
@@ -76,21 +92,58 @@ def ticket(counts: Counts, reference: Counts, dispersion: float, *, quantile: fl
         return news | (above & np.where(past > 0, day > 2 * past, whole))
 
 
+def shifted_anew(
+    counts: Counts, reference: Counts, dispersion: float, *, quantile: float = BUDGET
+) -> NDArray[np.float64]:
+    """Return 1 for each minute at which a feature counts for the drift budget, else 0; NaN below 100 rows."""
+    hour, rows, bins = psi(counts, reference, HOUR)
+    week, day = _past(hour, WEEK, HOUR), _past(hour, DAY, HOUR)
+    above = hour > floor(rows, bins, float(reference.sum()), dispersion, quantile)
+    result: NDArray[np.float64] = np.where(np.isnan(hour), np.nan, above & (hour > 2 * np.where(week > 0, week, day)))
+    return result
+
+
+def burning(features: NDArray[np.float64], objective: float) -> NDArray[np.bool_]:
+    """Tell at which minutes the drift budget burns.
+
+    Args:
+        features: what `shifted_anew` gives, shape (features, minutes); all are equally important.
+        objective: share of the time and of the features without a shift.
+    """
+    judged = ~np.isnan(features)
+    number = judged.sum(axis=0)
+    share = np.where(judged, features, 0.0).sum(axis=0) / np.maximum(number, 1)
+
+    def mean(hours: int) -> NDArray[np.float64]:
+        minutes = window(number[:, None] > 0, hours * HOUR)[:, 0]
+        total: NDArray[np.float64] = window(share[:, None], hours * HOUR)[:, 0] / np.maximum(minutes, 1)
+        return total
+
+    enough = window(number[:, None] > 0, DAY)[:, 0] >= HOUR
+    burns = [np.minimum(mean(long), mean(short)) > rate * (1 - objective) for rate, long, short in _BUDGET_PAIRS]
+    return enough & np.any(burns, axis=0)
+
+
 def fixed(counts: Counts, reference: Counts, threshold: float) -> NDArray[np.bool_]:
     """Tell at which minutes PSI over an hour is above a fixed threshold, with 100 rows at least."""
     with np.errstate(invalid="ignore"):
         return psi(counts, reference, HOUR)[0] > threshold
 
 
-def episodes(holds: NDArray[np.bool_]) -> list[int]:
+def budget_episodes(holds: NDArray[np.bool_]) -> list[int]:
+    """Return the minutes at which a burning drift budget becomes an alert."""
+    return episodes(holds, pending=_BUDGET_PENDING, keep=_BUDGET_KEEP)
+
+
+def episodes(holds: NDArray[np.bool_], *, pending: int = _PENDING, keep: int = _KEEP) -> list[int]:
     """Return the minutes at which a condition becomes an alert: after `for`, apart by more than `keep_firing_for`."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], holds.view(np.int8), [0]]))).reshape(-1, 2)
     fired: list[int] = []
     until = -1
     for begin, end in edges:
         if begin <= until:
-            until = max(until, end + _KEEP)
-        elif end - begin > _PENDING:
-            fired.append(int(begin) + _PENDING)
-            until = end + _KEEP
+            until = max(until, end + keep)
+        elif end - begin > pending:
+            fired.append(int(begin) + pending)
+            until = end + keep
     return fired

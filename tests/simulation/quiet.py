@@ -12,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
 import numpy as np
-from emulation import episodes, fixed, ticket
-from through_prometheus import Model, fired
+from emulation import budget_episodes, burning, episodes, fixed, shifted_anew, ticket
+from through_prometheus import DRIFT_OBJECTIVE, Model, fired
 from traffic import features, live, reference
 
 _ROWS: Final = (50, 50_000)
@@ -21,10 +21,11 @@ _ROWS: Final = (50, 50_000)
 
 
 def _month(cluster: int, number: int, *, options: argparse.Namespace, through: bool) -> tuple[list[int], str]:
-    """Return a model's tickets by ours, PSI 0.1 and PSI 0.2, and what fired in Prometheus."""
+    """Return a model's tickets by ours (drift and its budget), PSI 0.1 and PSI 0.2, and what fired in Prometheus."""
     rng = np.random.default_rng([options.seed, cluster, number])
     rows = np.geomspace(*_ROWS, options.models)[number]
     tickets = np.zeros(3, int)
+    anew = []
     model = Model({}, {}, {}, options.days)
     for i, feature in enumerate(features(options.features, seasonal=1 / 3, cluster=cluster, rng=rng)):
         base, dispersion = reference(feature, rows, options.reference_days, rng)
@@ -33,7 +34,9 @@ def _month(cluster: int, number: int, *, options: argparse.Namespace, through: b
             len(episodes(holds))
             for holds in (ticket(counts, base, dispersion), fixed(counts, base, 0.1), fixed(counts, base, 0.2))
         ]
+        anew.append(shifted_anew(counts, base, dispersion))
         model.add(f"f{i:02d}", counts, base, dispersion)
+    tickets[0] += len(budget_episodes(burning(np.array(anew), DRIFT_OBJECTIVE)))
     found = ", ".join(f"{name} {len(names)}" for name, names in sorted(fired(model).items())) if through else ""
     return tickets.tolist(), found or ("none" if through else "")
 

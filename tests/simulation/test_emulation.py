@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from emulation import episodes, fixed, ticket
-from through_prometheus import Model, fired
+from emulation import budget_episodes, burning, episodes, fixed, shifted_anew, ticket
+from through_prometheus import DRIFT_OBJECTIVE, Model, fired
 from traffic import Feature, Shift, live, reference
 
 pytestmark = pytest.mark.stack
@@ -23,16 +23,21 @@ def test_the_emulation_and_prometheus_raise_the_same_tickets() -> None:
     rng = np.random.default_rng(7)
     model = Model({}, {}, {}, days=_DAYS)
     expected: dict[str, set[str]] = {"MLFeatureDrift": set(), "FixedPSI01": set(), "FixedPSI02": set()}
+    anew = []
     for name, shift in _SHIFTS.items():
         feature = Feature(np.append(np.full(5, 0.1996), 0.002), 0.0, 1)
         base, dispersion = reference(feature, 8000, 10, rng)
         counts = live(feature, 8000, _DAYS, rng, shift=shift)
         model.add(name, counts, base, dispersion)
+        anew.append(shifted_anew(counts, base, dispersion))
         rules = (ticket(counts, base, dispersion), fixed(counts, base, 0.1), fixed(counts, base, 0.2))
         for alert, holds in zip(expected, rules, strict=True):
             if episodes(holds):
                 expected[alert].add(name)
     assert expected["MLFeatureDrift"] == {"gross", "small"}
     assert "small" not in expected["FixedPSI02"]
-    found = {alert: set(names) for alert, names in fired(model).items() if alert in expected}
+    alerts = fired(model)
+    found = {alert: set(names) for alert, names in alerts.items() if alert in expected}
     assert found == {alert: names for alert, names in expected.items() if names}
+    burned = budget_episodes(burning(np.array(anew), DRIFT_OBJECTIVE))
+    assert len(burned) == len(alerts["MLDriftBudgetBurn"]) == 1

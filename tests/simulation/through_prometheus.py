@@ -19,7 +19,7 @@ from windvane_dashboards.rules import render
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Model", "fired"]
+__all__ = ["DRIFT_OBJECTIVE", "Model", "fired"]
 
 _GROUPS: Final = frozenset(
     f"windvane-{name}"
@@ -46,7 +46,7 @@ _FIXED: Final = {"FixedPSI01": 0.1, "FixedPSI02": 0.2}
 _BEGIN: Final = 1_767_225_600  # a midnight
 _MINUTE: Final = 60_000
 _GAUGE_MINUTES: Final = 4  # between two samples of what never changes; Prometheus takes one for the present for five
-_DRIFT_OBJECTIVE: Final = 0.99
+DRIFT_OBJECTIVE: Final = 0.99
 
 
 @dataclass
@@ -84,7 +84,7 @@ def _series(model: Model) -> Iterator[tuple[Mapping[str, str], list[tuple[int, f
     # The owners are given as their rules record them: those read their own last value, so a replay goes step by step.
     owner = {"team": "t", "severity": "page"}
     yield constant(OWNER_REPORTING, 1, **owner)
-    yield constant(semconv.MODEL_OBJECTIVE.prometheus_name, _DRIFT_OBJECTIVE, **{semconv.OBJECTIVE.label: "drift"})
+    yield constant(semconv.MODEL_OBJECTIVE.prometheus_name, DRIFT_OBJECTIVE, **{semconv.OBJECTIVE.label: "drift"})
     rows = next(iter(model.counts.values())).sum(axis=1)
     yield counter(f"{semconv.PREDICTION_DURATION.prometheus_name}_count", rows)
     for name, counts in model.counts.items():

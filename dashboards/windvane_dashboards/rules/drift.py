@@ -67,6 +67,10 @@ _NOISE_QUANTILE: Final = 3.09
 TICKET_QUANTILE: Final = 6
 """Standard normal quantile for tickets: no false one in a model's month (docs/alert-quality.md)."""
 
+_BUDGET_QUANTILE: Final = 4
+"""Standard normal quantile for the drift budget, which adds up many features and days: at 3.09 the rest of the seasons
+alone burns it, at 6 many small shifts at once do not (docs/alert-quality.md)."""
+
 _SEASONS: Final = 2
 """How many times more than at the same time of the past a feature must have shifted to be news."""
 
@@ -375,30 +379,30 @@ def _ks(series: DriftSeries) -> tuple[Recording, ...]:
     )
 
 
+def _floor(series: DriftSeries, quantile: float) -> str:
+    """Return the PSI that chance passes with the probability of a normal quantile, dispersion included."""
+    return lines(
+        chance((f"({series.live_total} >= {MIN_ROWS})", series.reference_total), series.used_bins, quantile),
+        f"* on ({FEATURE}) group_left ()",
+        "(",
+        f"  {DISPERSION}",
+        f"  or 0 * sum by ({FEATURE}) ({series.live_total}) + 1",
+        ")",
+    )
+
+
 def _verdict(series: DriftSeries, timings: Timings) -> tuple[Recording, ...]:
-    totals = (f"({series.live_total} >= {MIN_ROWS})", series.reference_total)
-
-    def floor(quantile: float) -> str:
-        return lines(
-            chance(totals, series.used_bins, quantile),
-            f"* on ({FEATURE}) group_left ()",
-            "(",
-            f"  {DISPERSION}",
-            f"  or 0 * sum by ({FEATURE}) ({series.live_total}) + 1",
-            ")",
-        )
-
     return (
         Recording(
             series.noise_floor,
-            floor(_NOISE_QUANTILE),
+            _floor(series, _NOISE_QUANTILE),
             "PSI that chance alone passes once in a thousand windows: (1/N + 1/M) times the chi-squared quantile "
             "with one degree of freedom less than there are used bins (Wilson and Hilferty's approximation), "
             "times the reference's own dispersion where its rows come in clusters.",
         ),
         Recording(
             series.ticket_floor,
-            floor(TICKET_QUANTILE),
+            _floor(series, TICKET_QUANTILE),
             "The same at the quantile of six standard deviations: a feature is looked at 40,000 times a month, and "
             "none of these looks may raise a ticket by chance.",
         ),
@@ -454,11 +458,18 @@ def _past(series: DriftSeries, timings: Timings) -> Recording:
 
 
 def _anew(series: DriftSeries, timings: Timings) -> Recording:
-    usual = f"({_at(series, timings.week, timings)} or {series.past})"
+    psi, usual = series.statistic("psi"), f"({_at(series, timings.week, timings)} or {series.past})"
     return Recording(
         series.shifted_anew,
-        lines(f"{series.shifted} * ({series.statistic('psi')} > bool {_SEASONS} * {usual})", f"or {series.shifted}"),
-        "The same, but 0 where it is what this time of the week does: what the drift budget counts.",
+        lines(
+            f"({psi} > bool {nested(_floor(series, _BUDGET_QUANTILE))})",
+            "* (",
+            f"  {psi} > bool {_SEASONS} * {usual}",
+            f"  or {series.shifted}",
+            ")",
+        ),
+        "1 where the feature has shifted by four standard deviations, and by more than it does at this time of the "
+        "week: what the drift budget counts.",
     )
 
 
