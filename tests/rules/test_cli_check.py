@@ -54,13 +54,13 @@ def test_every_form_holds_the_same_rules_and_the_reasons(form: str, tmp_path: Pa
 def test_mimirs_file_has_one_namespace(tmp_path: Path) -> None:
     """Mimirtool takes a namespace once."""
     (path,) = _rendered(tmp_path, "mimir")
-    assert yaml.safe_load(path.read_text())["namespace"] == "windvane"
+    assert yaml.load(path.read_text(), yaml.CSafeLoader)["namespace"] == "windvane"
 
 
 def test_kubernetes_takes_an_object_for_each_file(tmp_path: Path) -> None:
     """Kind, name and labels; names that Kubernetes allows."""
     for path in _rendered(tmp_path, "kubernetes"):
-        told = yaml.safe_load(path.read_text())
+        told = yaml.load(path.read_text(), yaml.CSafeLoader)
         assert (told["apiVersion"], told["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
         assert told["metadata"] == {"name": path.stem, "labels": {"app.kubernetes.io/name": "windvane"}}
 
@@ -80,7 +80,7 @@ def test_what_was_rendered_is_the_same_in_every_form(form: str, tmp_path: Path) 
     """Also after another program has written the file anew."""
     paths = _rendered(tmp_path, form)
     for path in paths:
-        path.write_text(yaml.safe_dump_all([yaml.safe_load(path.read_text())]))
+        path.write_text(yaml.dump_all([yaml.load(path.read_text(), yaml.CSafeLoader)], Dumper=yaml.CSafeDumper))
     done = _rules("check", *paths)
     assert done.exit_code == 0, done.output
     assert "the same: " in done.output
@@ -106,13 +106,13 @@ def test_a_file_edited_by_hand_is_shown_as_a_diff(tmp_path: Path) -> None:
 def test_missing_foreign_moved_and_repeated_rules_are_named(tmp_path: Path) -> None:
     """One line each."""
     alerts, recording = _rendered(tmp_path)
-    told = yaml.safe_load(alerts.read_text())
+    told = yaml.load(alerts.read_text(), yaml.CSafeLoader)
     rules = told["groups"][0]["rules"]
     gone = rules.pop(0)
     rules[0], rules[1] = rules[1], rules[0]
     rules.append({"alert": "TeamsOwn", "expr": "up == 0"})
     told["groups"].append({"name": "windvane-calls", "interval": "1m", "rules": [{"record": "a:b", "expr": "1"}]})
-    alerts.write_text(yaml.safe_dump(told, sort_keys=False))
+    alerts.write_text(yaml.dump(told, Dumper=yaml.CSafeDumper, sort_keys=False))
     done = _rules("check", recording, alerts)
     assert done.exit_code == 1
     assert f"missing  windvane-alerts-service: {gone['alert']}" in done.output
@@ -149,7 +149,7 @@ def test_promtool_has_its_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: [b", "(line 1) is no YAML"),
+        ("a: [b", "(line 2) is no YAML"),
         ("- a", "is no rule file: it needs `groups:`"),
         ("groups: [{rules: []}]", "a group without a name"),
         ("groups: [{name: a, rules: [{expr: b}]}]", "every rule needs `expr` and either `record` or `alert`"),
@@ -226,10 +226,10 @@ def test_a_prometheus_with_other_rules_is_told_apart(stack: Stack) -> None:
     alerts = (
         files["windvane-alerts.yml"].replace(BROKEN, BROKEN.replace("0.25", "0.9")).replace(" for: 10m", " for: 11m", 1)
     )
-    told = yaml.safe_load(files["windvane-recording.yml"])
+    told = yaml.load(files["windvane-recording.yml"], yaml.CSafeLoader)
     told["groups"][0]["rules"][0]["record"] = "ml_model:renamed:rate5m"
     theirs = "groups: [{name: theirs, rules: [{alert: MLFeatureDrift, expr: disk > 1}, {alert: Own, expr: disk > 1}]}]"
-    other = {"alerts.yml": alerts, "recording.yml": yaml.safe_dump(told), "theirs.yml": theirs}
+    other = {"alerts.yml": alerts, "recording.yml": yaml.dump(told, Dumper=yaml.CSafeDumper), "theirs.yml": theirs}
     with _loaded(stack, **other):
         done = _rules("check", "--prometheus", stack.prometheus_url)
     assert done.exit_code == 1

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from windvane_dashboards import server
 from windvane_dashboards.cli_rules import command
+from windvane_dashboards.cli_rules.rulefile import parse_groups
 from windvane_dashboards.rules import render
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Servers:
             return 401, "no org id\n"
         if not request.path.startswith(RULES):
             return 404, "404 page not found\n"
-        if request.command == "POST" and len(yaml.safe_load(body)["rules"]) > 20:
+        if request.command == "POST" and len(yaml.load(body, yaml.CSafeLoader)["rules"]) > 20:
             return 400, "per-user rules per rule group limit (limit: 20 actual: 21) exceeded"
         namespaces = self.tenants.setdefault(tenant, {})
         return self.rules(namespaces, request.command, request.path.removeprefix(RULES), body)
@@ -121,10 +122,12 @@ class Servers:
     def rules(namespaces: dict[str, list[dict[str, Any]]], method: str, path: str, body: bytes) -> tuple[int, str]:
         parts = [unquote(part) for part in path.strip("/").split("/") if part]
         if method == "GET" and not parts:
-            return (200, yaml.safe_dump(namespaces)) if namespaces else (404, "no rule groups found")
+            return (
+                (200, yaml.dump(namespaces, Dumper=yaml.CSafeDumper)) if namespaces else (404, "no rule groups found")
+            )
         groups = namespaces.setdefault(parts[0], [])
         if method == "POST":
-            group = yaml.safe_load(body)
+            group = yaml.load(body, yaml.CSafeLoader)
             # Durations come back as the server writes them.
             group["interval"] = {"1m": "60s"}.get(group["interval"], group["interval"])
             groups[:] = [one for one in groups if one["name"] != group["name"]] + [group]
@@ -162,7 +165,7 @@ def _grafana(servers: Servers, *arguments: str) -> Result:
 
 
 def _generated() -> list[dict[str, Any]]:
-    return [group for text in render().values() for group in yaml.safe_load(text)["groups"]]
+    return [group for name, text in render().items() for group in parse_groups(text, name)]
 
 
 def test_without_yes_the_plan_is_shown_and_nothing_is_sent(servers: Servers) -> None:

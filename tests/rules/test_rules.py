@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from windvane import semconv
 from windvane_dashboards.cli_rules import command
+from windvane_dashboards.cli_rules.rulefile import parse_groups
 from windvane_dashboards.promql import OWNER_REPORTING, SOURCE_DECLARED
 from windvane_dashboards.rules import ALERT_NAMES, METHODS, Links, Timings, render
 from windvane_dashboards.rules.model import MAX_RULES_PER_GROUP
@@ -22,7 +23,7 @@ FACTORS = (1, 60)
 
 
 def _groups(files: dict[str, str]) -> list[dict[str, Any]]:
-    return [group for text in files.values() for group in yaml.safe_load(text)["groups"]]
+    return [group for name, text in files.items() for group in parse_groups(text, name)]
 
 
 def _rules(files: dict[str, str]) -> list[dict[str, Any]]:

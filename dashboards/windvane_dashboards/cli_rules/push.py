@@ -15,7 +15,15 @@ import yaml
 from windvane_dashboards.cli_rules.check import generated_groups
 from windvane_dashboards.cli_rules.formats import NAMESPACE
 from windvane_dashboards.cli_rules.options import rule_options
-from windvane_dashboards.cli_rules.rulefile import Group, compare, is_ours, parse_groups, to_yaml
+from windvane_dashboards.cli_rules.rulefile import (
+    Group,
+    SafeDumper,
+    SafeLoader,
+    compare,
+    is_ours,
+    parse_groups,
+    to_yaml,
+)
 from windvane_dashboards.server import CommandError, Server, grafana_server
 
 if TYPE_CHECKING:
@@ -154,12 +162,12 @@ class Ruler:
                 return []
             self._server.request("GET", self._base)  # says what a 404 means
         try:
-            namespaces = yaml.safe_load(body) or {}
+            namespaces = yaml.load(body, SafeLoader) or {}  # noqa: S506 - a safe one
             groups = namespaces.get(self._namespace) or []
         except (yaml.YAMLError, AttributeError) as error:
             msg = f"{self._server} answers with something else than rules: is this its address?"
             raise CommandError(msg) from error
-        return parse_groups(yaml.safe_dump({"groups": groups}), str(self._server))
+        return parse_groups(yaml.dump({"groups": groups}, Dumper=SafeDumper), str(self._server))
 
     def apply(self, change: Change) -> None:
         """Make one change.
