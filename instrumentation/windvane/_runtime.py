@@ -25,6 +25,7 @@ from windvane.errors import DeclarationError
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from opentelemetry.trace import SpanContext
 
@@ -46,6 +47,12 @@ __all__ = [
 ]
 
 _SHUTDOWN_SECONDS: Final = 5.0
+_LOCKING: Final = frozenset({"windvane", "opentelemetry", "threading", "queue", "logging", "importlib"})
+"""Packages whose code takes locks that the end of the process needs."""
+
+_MOST_LET_GO: Final = 20
+"""How often SIGTERM lets the main thread run on at most: it may wait in `threading` for ever."""
+
 _FINALIZER_PRIORITY: Final = 10
 """Before multiprocessing ends the children of this process."""
 
@@ -53,6 +60,7 @@ _models: dict[tuple[str, str], ModelCounters] = {}
 _probes: Final = ProbeCounts()
 _lock = threading.Lock()
 _start_time_ns = time.time_ns()
+_let_go = 0
 
 
 def _streams() -> Iterator[tuple[int, Stream]]:
@@ -207,9 +215,16 @@ def flush_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, _terminate)
 
 
-def _terminate(_signal: int, _frame: object) -> None:
-    # The main thread may be interrupted while it holds a lock, so another one does the work, and the end does not
-    # wait for it beyond the deadline. `threading` has locks of its own that the main thread may hold.
+def _terminate(_signal: int, frame: FrameType | None) -> None:
+    global _let_go  # noqa: PLW0603 - a process ends once
+    # Another thread does the work, and may need a lock that the main thread was interrupted under: of ours, of the SDK
+    # or of the import system. So it is held in code of the service only, and until then runs on by the millisecond.
+    package = str(frame.f_globals.get("__name__")).partition(".")[0] if frame is not None else ""
+    if package in _LOCKING and _let_go < _MOST_LET_GO:
+        _let_go += 1
+        _thread.start_new_thread(_terminate_soon, ())
+        return
+    # The end does not wait beyond the deadline. `threading` has locks of its own that the main thread may hold.
     done = _thread.allocate_lock()
     done.acquire()
 
@@ -222,6 +237,11 @@ def _terminate(_signal: int, _frame: object) -> None:
     _thread.start_new_thread(end, ())
     done.acquire(timeout=_SHUTDOWN_SECONDS)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _terminate_soon() -> None:
+    time.sleep(0.001)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -247,8 +267,9 @@ def _shut_down_with_multiprocessing() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _start_time_ns  # noqa: PLW0603 - what is inherited belongs to the parent
+    global _lock, _start_time_ns, _let_go  # noqa: PLW0603 - what is inherited belongs to the parent
     _lock = threading.Lock()
+    _let_go = 0
     _start_time_ns = time.time_ns()
     worker.reset()
     ledger.reset()

@@ -46,11 +46,9 @@ def dashboards_check(prometheus: str, **variables: str) -> list[dict[str, Any]]:
     return found
 
 
-def lost_feature(step: dict[str, Any]) -> str:
-    """Return the feature that a step tells a page of; which of the weather's comes first depends on the machine."""
-    labels = step["facts"]["labels"] if step["name"] == "delivered" else {"severity": ""}
-    feature: str = labels["ml_feature_name"] if labels["severity"] == "page" else ""
-    return feature
+def is_page(step: dict[str, Any]) -> bool:
+    """Tell whether a step is the delivery of a page; which of the weather's comes first depends on the machine."""
+    return step["name"] == "delivered" and step["facts"]["labels"]["severity"] == "page"
 
 
 def test_both_alerts_reach_their_owner_and_resolve_and_no_panel_is_empty_meanwhile() -> None:
@@ -68,9 +66,9 @@ def test_both_alerts_reach_their_owner_and_resolve_and_no_panel_is_empty_meanwhi
         assert process.stdout is not None
         for line in process.stdout:
             steps.append(json.loads(line))
-            if not found and (feature := lost_feature(steps[-1])):
+            if not found and is_page(steps[-1]):
                 (stack,) = (step["facts"] for step in steps if step["name"] == "stack")
-                found = dashboards_check(stack["prometheus"], version="1", other="2", feature=feature)
+                found = dashboards_check(stack["prometheus"], version="1", other="2", feature="temp")
             processes.extend(family(process))
         assert process.wait(60) == 0, steps
     finally:

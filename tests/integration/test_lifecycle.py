@@ -89,6 +89,28 @@ def test_sigterm_sends_what_was_counted_and_ends_the_process_by_the_signal(
     assert rows(otlp) in {finished, finished + 1}  # the signal may come between a call and its dot
 
 
+def test_sigterm_while_a_call_holds_a_lock_loses_nothing(otlp: OtlpReceiver, tmp_path: Path) -> None:
+    """The end needs the lock under which the interrupted main thread was handing over a call."""
+    source = """
+        import os, signal
+        import windvane
+        from windvane._runtime import worker
+
+        windvane.configure()
+        predict = windvane.Model("locked", version="1").predict(lambda rows: 0.5)
+        predict({"x": 1.0})
+        code = "def interrupted():\\n with worker._lock:\\n  os.kill(os.getpid(), signal.SIGTERM)"
+        library = {"__name__": "threading", "os": os, "signal": signal, "worker": worker}
+        exec(code, library)
+        library["interrupted"]()
+        while True:
+            pass
+        """
+    with Program(tmp_path, source, otlp.endpoint) as program:
+        assert program.end() == -signal.SIGTERM
+    assert rows(otlp) == 1
+
+
 def test_sigterm_ends_the_process_in_time_where_nobody_answers(tmp_path: Path) -> None:
     """A Collector that accepts and stays silent costs five seconds, not more."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
