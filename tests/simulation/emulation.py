@@ -33,6 +33,7 @@ HOUR: Final = 60
 WEEK: Final = 7 * DAY
 SHIFTED, BUDGET, TICKET = 3.09, 4.0, 6.0
 _MIN_ROWS: Final = 100
+_INTERVAL, _DAY_INTERVAL = 4, 20
 _PENDING, _KEEP = 10, 30
 _BUDGET_PENDING, _BUDGET_KEEP = 15, 5
 _BUDGET_PAIRS: Final = ((3, 24, 2), (1, 72, 6))
@@ -77,6 +78,11 @@ def _past(value: NDArray[np.float64], ago: int, half_width: int) -> NDArray[np.f
     return past
 
 
+def _evaluated(holds: NDArray[np.bool_], interval: int) -> NDArray[np.bool_]:
+    """Return what a rule that is evaluated every so many minutes tells at each minute."""
+    return holds[np.arange(len(holds)) // interval * interval]
+
+
 def ticket(counts: Counts, reference: Counts, dispersion: float, *, quantile: float = TICKET) -> NDArray[np.bool_]:
     """Tell at which minutes the condition of a drift ticket holds."""
     m = float(reference.sum())
@@ -84,12 +90,12 @@ def ticket(counts: Counts, reference: Counts, dispersion: float, *, quantile: fl
     with np.errstate(invalid="ignore"):
         above = hour > floor(rows, bins, m, dispersion, quantile)
         past = np.maximum(_past(hour, DAY, HOUR), _past(hour, WEEK, HOUR))
-        news = above & (hour > np.where(past > 0, 2 * past, 0.25))
+        news = _evaluated(above & (hour > np.where(past > 0, 2 * past, 0.25)), _INTERVAL)
         day, rows, bins = psi(counts, reference, DAY)
         above = day > floor(rows, bins, m, dispersion, quantile)
         past = _past(day, WEEK, 6 * HOUR)
         whole = np.arange(len(counts)) >= DAY
-        return news | (above & np.where(past > 0, day > 2 * past, whole))
+        return news | _evaluated(above & np.where(past > 0, day > 2 * past, whole), _DAY_INTERVAL)
 
 
 def shifted_anew(
@@ -127,7 +133,7 @@ def burning(features: NDArray[np.float64], objective: float) -> NDArray[np.bool_
 def fixed(counts: Counts, reference: Counts, threshold: float) -> NDArray[np.bool_]:
     """Tell at which minutes PSI over an hour is above a fixed threshold, with 100 rows at least."""
     with np.errstate(invalid="ignore"):
-        return psi(counts, reference, HOUR)[0] > threshold
+        return _evaluated(psi(counts, reference, HOUR)[0] > threshold, _INTERVAL)
 
 
 def budget_episodes(holds: NDArray[np.bool_]) -> list[int]:
