@@ -34,7 +34,8 @@ WEEK: Final = 7 * DAY
 SHIFTED, BUDGET, TICKET = 3.09, 4.0, 6.0
 _MIN_ROWS: Final = 100
 _INTERVAL, _DAY_INTERVAL = 4, 20
-_PENDING, _KEEP = 10, 30
+_PENDING, _KEEP = 12, 28
+"""Ten and thirty minutes, as evaluations every four make them: the latter from four minutes after the last sight."""
 _BUDGET_PENDING, _BUDGET_KEEP = 15, 5
 _BUDGET_PAIRS: Final = ((3, 24, 2), (1, 72, 6))
 """Burn rate, hours of the long and of the short window."""
