@@ -28,8 +28,8 @@ _BEFORE, _AFTER = 15 * DAY + 600, 5 * DAY
 
 def _tickets(
     rows: float, cluster: int, days: int, *, key: Iterable[int], size: float = 0, number: int = 0
-) -> list[int]:
-    """Return for each quantile the number of tickets; or, where some features shift, the minutes until the first."""
+) -> list[list[int]]:
+    """Return for each quantile the minutes of a model's tickets; so many features shift by a size, or none."""
     rng = np.random.default_rng([*key])
     anew: dict[float, list[object]] = {quantile: [] for quantile in _QUANTILES}
     for i, feature in enumerate(features(_FEATURES, seasonal=1 / 3, cluster=cluster, rng=rng)):
@@ -37,10 +37,12 @@ def _tickets(
         counts = live(feature, rows, days, rng, shift=("sudden", size, _BEFORE) if i < number else None)
         for quantile in _QUANTILES:
             anew[quantile].append(shifted_anew(counts, base, dispersion, quantile=quantile))
-    fired = [budget_episodes(burning(np.array(anew[quantile]), DRIFT_OBJECTIVE)) for quantile in _QUANTILES]
-    if not number:
-        return [len(times) for times in fired]
-    return [min((time - _BEFORE for time in times if time >= _BEFORE), default=-1) for times in fired]
+    return [budget_episodes(burning(np.array(anew[quantile]), DRIFT_OBJECTIVE)) for quantile in _QUANTILES]
+
+
+def _hours(tickets: list[int]) -> float:
+    """Return the hours from the shift to the first ticket after it."""
+    return min(((minute - _BEFORE) / 60 for minute in tickets if minute >= _BEFORE), default=np.inf)
 
 
 def main() -> None:
@@ -57,7 +59,7 @@ def main() -> None:
             for i, rows in enumerate(_MODELS)
         ]
         for rows, some in zip(_MODELS, months, strict=True):
-            found = np.array([month.result() for month in some])
+            found = np.array([list(map(len, month.result())) for month in some])
             told = "  ".join(f"{total:5} ({most})" for total, most in zip(found.sum(0), found.max(0), strict=True))
             sys.stdout.write(f"{rows:12,.0f}  {told}\n")
         sys.stdout.write("\nindependent rows: hours until a ticket by quantile, median of three\n")
@@ -71,8 +73,7 @@ def main() -> None:
             for rows, size, number in cases
         ]
         for (rows, size, number), some in zip(cases, delays, strict=True):
-            minutes = np.array([month.result() for month in some], float)
-            hours = np.median(np.where(minutes < 0, np.inf, minutes), axis=0) / 60
+            hours = np.median([list(map(_hours, month.result())) for month in some], axis=0)
             told = "  ".join(f"{hour:8.1f}" if np.isfinite(hour) else f"{'never':>8}" for hour in hours)
             sys.stdout.write(f"{rows:12,}  {size:5}  {number:8}  {told}\n")
             sys.stdout.flush()

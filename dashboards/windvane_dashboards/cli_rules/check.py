@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import yaml
 
 from windvane_dashboards.cli_rules.options import rule_options
-from windvane_dashboards.cli_rules.rulefile import Finding, Group, Rule, SafeDumper, compare, name_of, parse_groups
+from windvane_dashboards.cli_rules.rulefile import Finding, Group, Rule, compare, name_of, parse_groups, to_yaml
 from windvane_dashboards.cli_rules.tools import run
 from windvane_dashboards.server import CommandError, Prometheus
 
@@ -102,7 +101,7 @@ def _promtool(groups: list[Group]) -> str:
         return ""
     with tempfile.TemporaryDirectory(prefix="windvane-rules-") as folder:
         path = Path(folder) / "rules.yml"  # of its own: promtool does not read PrometheusRule objects
-        path.write_text(yaml.dump({"groups": groups}, Dumper=SafeDumper, sort_keys=False), encoding="utf-8")
+        path.write_bytes(to_yaml({"groups": groups}))
         succeeded, told = run(program, "check", "rules", path, seconds=_PROMTOOL_SECONDS)
     if succeeded:
         return ""

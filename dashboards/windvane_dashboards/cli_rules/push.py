@@ -17,11 +17,10 @@ from windvane_dashboards.cli_rules.formats import NAMESPACE
 from windvane_dashboards.cli_rules.options import rule_options
 from windvane_dashboards.cli_rules.rulefile import (
     Group,
-    SafeDumper,
     SafeLoader,
+    checked_groups,
     compare,
     is_ours,
-    parse_groups,
     to_yaml,
 )
 from windvane_dashboards.server import CommandError, Server, grafana_server
@@ -167,7 +166,7 @@ class Ruler:
         except (yaml.YAMLError, AttributeError) as error:
             msg = f"{self._server} answers with something else than rules: is this its address?"
             raise CommandError(msg) from error
-        return parse_groups(yaml.dump({"groups": groups}, Dumper=SafeDumper), str(self._server))
+        return checked_groups({"groups": groups}, str(self._server))
 
     def apply(self, change: Change) -> None:
         """Make one change.

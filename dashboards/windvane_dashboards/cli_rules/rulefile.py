@@ -25,8 +25,8 @@ __all__ = [
     "Finding",
     "Group",
     "Rule",
-    "SafeDumper",
     "SafeLoader",
+    "checked_groups",
     "compare",
     "difference",
     "is_ours",
@@ -79,14 +79,20 @@ def parse_groups(text: str, source: str) -> list[Group]:
         where = f" (line {mark.line + 1})" if mark else ""
         msg = f"{source}{where} is no YAML: {getattr(error, 'problem', None) or 'unreadable'}"
         raise CommandError(msg) from error
-    groups: list[Group] = []
-    for document in documents:
-        holder = document.get("spec", document) if isinstance(document, dict) else None
-        found = holder.get("groups") if isinstance(holder, dict) else None
-        if not isinstance(found, list):
-            msg = f"{source} is no rule file: it needs `groups:`, or a PrometheusRule with `spec.groups:`"
-            raise CommandError(msg)
-        groups += found
+    return [group for document in documents for group in checked_groups(document, source)]
+
+
+def checked_groups(document: object, source: str) -> list[Group]:
+    """Return the groups of a document: a rule file, or a PrometheusRule object.
+
+    Raises:
+        CommandError: it holds no rule groups, or rules that are none.
+    """
+    holder = document.get("spec", document) if isinstance(document, dict) else None
+    groups = holder.get("groups") if isinstance(holder, dict) else None
+    if not isinstance(groups, list):
+        msg = f"{source} is no rule file: it needs `groups:`, or a PrometheusRule with `spec.groups:`"
+        raise CommandError(msg)
     for group in groups:
         _check(group, source)
     return groups
@@ -257,5 +263,5 @@ def _dump(value: Mapping[str, object] | Sequence[object]) -> str:
 
 
 def to_yaml(group: Group) -> bytes:
-    """Write a group as the APIs take it."""
+    """Write a group as the APIs take it, or a file of groups."""
     return _dump(group).encode()

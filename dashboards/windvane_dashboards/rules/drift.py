@@ -458,6 +458,7 @@ def _past(series: DriftSeries, timings: Timings) -> Recording:
 
 
 def _anew(series: DriftSeries, timings: Timings) -> Recording:
+    # Where nothing is known of the past, what has shifted is new.
     psi, usual = series.statistic("psi"), f"({_at(series, timings.week, timings)} or {series.past})"
     return Recording(
         series.shifted_anew,
