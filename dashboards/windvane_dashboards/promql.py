@@ -212,6 +212,7 @@ OWNER_REPLICAS: Final = f"ml_model_owner:{_INFO}:count"
 OWNER_REPORTING: Final = f"ml_model:{_INFO}:owner_reporting"
 OWNER_LAST_SEEN: Final = f"ml_model:{_INFO}:last_seen"
 OWNER: Final = f"ml_model:{_INFO}:owner"
+MODEL_REPORTING: Final = f"ml_model_name:{_INFO}:reporting"
 
 # Baselines, by model version.
 BASELINES: Final = f"ml_model_baseline:{_INFO}:count"

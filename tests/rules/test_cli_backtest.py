@@ -111,7 +111,7 @@ def test_alerts_are_told_with_time_and_owner(told: dict[str, Any]) -> None:
         "MLFeatureBroken": "critical",
         "MLModelErrors": "critical",
         "MLFeatureDrift": "ticket",
-        "MLTelemetryAbsent": "ticket",
+        "MLTelemetryAbsent": "critical",
     }
     alerts = [one for one in told["alerts"] if one["alert"] in severities]
     assert [(one["alert"], one["labels"]["severity"]) for one in alerts] == list(severities.items())

@@ -12,6 +12,7 @@ from windvane_dashboards.promql import (
     LOST_RATE,
     MODEL,
     MODEL_LABEL,
+    MODEL_REPORTING,
     OWNER,
     OWNER_LABELS,
     OWNER_LAST_SEEN,
@@ -47,6 +48,10 @@ _MAX_LOST: Final = 0.01
 
 _MIN_LOST: Final = 10
 """Fewer lost records in an hour are no ticket, however few calls there were in all."""
+
+_USUALLY_THERE: Final = 0.75
+"""Share of the four hours around the same time of the past below which a model is no more there than now: an hour's
+outage does not hide that of the next day, and a nightly job may end two hours sooner or later."""
 
 _OWNED: Final = f"{MODEL}, {labels(*OWNER_LABELS)}"
 _SEVERITY: Final = semconv.SEVERITY.label
@@ -100,6 +105,14 @@ def recording(timings: Timings) -> tuple[Group, ...]:
                 "When a version last reported, in Unix seconds, and to whom it belonged then.",
             ),
             Recording(
+                MODEL_REPORTING,
+                lines(
+                    f"group by ({MODEL_LABEL}) ({OWNER_REPLICAS})",
+                    f"or 0 * group by ({MODEL_LABEL}) ({OWNER_LAST_SEEN})",
+                ),
+                "1 while any process reports the model, in any version; 0 in the day after.",
+            ),
+            Recording(
                 OWNER,
                 lines(
                     f"group by ({_OWNED}) (",
@@ -135,24 +148,33 @@ def _absent(timings: Timings, links: Links) -> Alert:
         f">= on ({MODEL_LABEL}) group_left ()",
         f"  max by ({MODEL_LABEL}) ({OWNER_LAST_SEEN}) - {2 * timings.rate.total_seconds():g}",
         f"unless on ({MODEL_LABEL}) {OWNER_REPLICAS}",
+        f"unless on ({MODEL_LABEL}) sum_over_time({MODEL_REPORTING}[{duration(timings.long)}])"
+        f" < {timings.short / timings.interval:g}",
+        *(
+            f"unless on ({MODEL_LABEL}) avg_over_time({MODEL_REPORTING}[{duration(4 * timings.short)}]"
+            f" offset {duration(span - 2 * timings.short)}) < {_USUALLY_THERE}"
+            for span in (timings.long, timings.week)
+        ),
     )
     return Alert(
         name=name,
         # An owner counts as reporting for a while after the last report, so that much earlier it came.
         expr=lines(nested(last_seen), f"- {timings.absent.total_seconds():g}"),
         why="No process reports the model any more, in any version: a version that was replaced is missed by nobody, "
-        "so only those that reported last are named. "
-        "After a day the model counts as retired.",
+        "so only those that reported last are named. A service that is down altogether has no errors to count, so "
+        "this is what pages for it. What was there for less than an hour of the last day (a trial) is not missed, "
+        "nor is what was away at this time of yesterday or a week ago (a nightly job). After a day the model counts "
+        "as retired.",
         pending=timings.interval,
-        labels=alert_labels(severity=TICKET),
+        labels=alert_labels(),
         annotations=alert_annotations(
             name,
             links,
             f"{MODEL_SHOWN}: no telemetry",
             f"Nothing has reported {MODEL_SHOWN} for {duration(timings.absent)} at least; the last report came at "
-            "about {{ $value | humanizeTimestamp }}. Drift, broken features and quality are not watched meanwhile. See "
-            "whether the service runs, then follow the telemetry: process, Collector, Prometheus. A model retired on "
-            "purpose needs a silence for a day, no more.",
+            "about {{ $value | humanizeTimestamp }}. Errors, drift, broken features and quality are not watched "
+            "meanwhile. See whether the service runs, then follow the telemetry: process, Collector, Prometheus. A "
+            "model retired on purpose needs a silence for a day, no more.",
         ),
     )
 
