@@ -124,9 +124,11 @@ class Teller:
         with self._changed:
             self.notices.append(notice)
             self._changed.notify_all()
+        version = notice.labels.get(semconv.MODEL_VERSION.label)
+        of_version = f" of version {version}" if version else ""
         self.step(
             "delivered",
-            f"{notice.receiver} was told: {notice.title} is {notice.status}",
+            f"{notice.receiver} was told: {notice.title}{of_version} is {notice.status}",
             receiver=notice.receiver,
             status=notice.status,
             labels=notice.labels,
