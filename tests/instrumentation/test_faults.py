@@ -207,12 +207,12 @@ def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
     monkeypatch.setattr(_events, "_get_logger", lambda: events.get_logger("faults"))
     everywhere = [place for place in places() if place.label not in GUARDS]
 
-    make_calls(calls)
+    make_calls_and_wait(calls)
     reached: set[str] = set()
     with monkeypatch.context() as patched:
         for place in everywhere:
             replace(patched, place, functools.partial(noting, reached, place.label))
-        make_calls(calls)
+        make_calls_and_wait(calls)
     at_call = [place for place in everywhere if place.label in reached]
     assert len(at_call) > 40, "the introspection must find what runs"
 
@@ -222,7 +222,7 @@ def test_a_fault_inside_windvane_changes_no_call_and_is_counted(
         with monkeypatch.context() as patched:
             replace(patched, place, raising)
             try:
-                make_calls(calls)
+                make_calls_and_wait(calls)
             except Exception as error:  # noqa: BLE001 - all places are to be tried
                 wrong.append(f"{place.label}: the call was harmed: {error!r}")
         with_fault = counted(host, model_name, before)
@@ -285,6 +285,10 @@ def losses(with_fault: Counts, after: Counts) -> Iterator[str]:
 def make_calls(calls: list[Callable[[], None]]) -> None:
     for call in calls:
         call()
+
+
+def make_calls_and_wait(calls: list[Callable[[], None]]) -> None:
+    make_calls(calls)
     # The public functions that wait are told of the fault; the threads behind them are not to end of it.
     for wait in (_runtime.worker.drain, windvane.flush):
         with contextlib.suppress(InjectedError):

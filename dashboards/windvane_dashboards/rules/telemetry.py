@@ -151,8 +151,8 @@ def _absent(timings: Timings, links: Links) -> Alert:
         f"unless on ({MODEL_LABEL}) sum_over_time({MODEL_REPORTING}[{duration(timings.long)}])"
         f" < {timings.short / timings.interval:g}",
         *(
-            f"unless on ({MODEL_LABEL}) avg_over_time({MODEL_REPORTING}[{duration(4 * timings.short)}]"
-            f" offset {duration(span - 2 * timings.short)}) < {_USUALLY_THERE}"
+            f"unless on ({MODEL_LABEL}) avg_over_time({MODEL_REPORTING}[{duration(timings.long / 6)}]"
+            f" offset {duration(span - timings.long / 12)}) < {_USUALLY_THERE}"
             for span in (timings.long, timings.week)
         ),
     )
