@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
-
 from windvane._export import importing
+from windvane._sender import Sender
 from windvane._worker import lost
 from windvane.errors import DeclarationError
 
@@ -38,9 +35,7 @@ _BATCH: Final = 2000
 _LINGER: Final = 0.5
 """Seconds for which a batch may grow."""
 _SECONDS: Final = 10.0
-_FIRST_PAUSE: Final = 1.0
-_LONGEST_PAUSE: Final = 60.0
-"""Seconds until what could not be sent is tried again: twice as long each time."""
+"""Longest that the service may take to answer."""
 
 _RETRIED: Final = (408, 429, 502, 503, 504)
 
@@ -62,22 +57,12 @@ def check_endpoint() -> None:
         raise DeclarationError(msg)
 
 
-class KeySender:
+class KeySender(Sender[_Pair]):
     """Sends what is submitted, in order."""
 
     def __init__(self) -> None:
         """Make an empty queue; the first pair starts the thread."""
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin anew: what a forked child inherits belongs to its parent."""
-        self._condition = threading.Condition()
-        self._queue: deque[_Pair] = deque()
-        self._sending = False
-        self._failures = 0  # in a row
-        self._hurried = 0
-        self._stopping = False
-        self._thread: threading.Thread | None = None
+        super().__init__("windvane-keys")
 
     def submit(self, counters: ModelCounters, named: Iterable[tuple[str | None, str]]) -> int:
         """Queue the digests of keys with the tokens that they name; never waits.
@@ -97,40 +82,11 @@ class KeySender:
         with self._condition:
             self._queue.extend(pairs)
             dropped = [self._queue.popleft()[0] for _ in range(len(self._queue) - MAX_QUEUED)]
-            if self._queue and self._thread is None and not self._stopping:
-                self._thread = threading.Thread(target=self._run, name="windvane-keys", daemon=True)
-                self._thread.start()
-            self._condition.notify_all()
+            self._awake()
         _lose(dropped)
         return len(listed) - len(pairs)
 
-    def flush(self, timeout: float) -> bool:
-        """Send what waits, now; False where that takes longer than `timeout` seconds or fails."""
-        with self._condition:
-            failures = self._failures
-            self._hurried += 1
-            self._condition.notify_all()
-            try:
-                self._condition.wait_for(lambda: self._is_idle() or self._failures > failures, timeout)
-                return self._is_idle()
-            finally:
-                self._hurried -= 1
-
-    def stop(self, timeout: float) -> None:
-        """Send what waits a last time and end the thread; waits `timeout` seconds at most."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
-
-    def _is_idle(self) -> bool:
-        return not self._queue and not self._sending
-
-    def _run(self) -> None:
-        # Keeps the host's instrumentation of HTTP clients from tracing this.
-        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003 - OpenTelemetry's signature
+    def _send_all(self) -> None:
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._queue or self._stopping)
@@ -148,8 +104,7 @@ class KeySender:
                 if last and (not self._queue or not taken):
                     return
                 if not taken:
-                    pause = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _LONGEST_PAUSE)
-                    self._condition.wait_for(lambda: self._stopping or self._hurried, pause)
+                    self._pause()
 
     def _is_urgent(self) -> bool:
         return self._stopping or self._hurried > 0 or len(self._queue) >= _BATCH

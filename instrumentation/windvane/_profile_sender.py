@@ -7,15 +7,13 @@ with it. A chunk that could not be sent is tried again: its id and index let who
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
-
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
 from windvane import _events, semconv
 from windvane._export import host_has_sdk_metrics, importing
+from windvane._sender import Sender
 from windvane._worker import lost
 
 if TYPE_CHECKING:
@@ -38,14 +36,13 @@ _BATCH_BYTES: Final = 2**20
 _POLL_INTERVAL: Final = 1.0
 """Seconds between two looks whether the host has set up its SDK by now."""
 
-_FIRST_PAUSE: Final = 1.0
-_LONGEST_PAUSE: Final = 60.0
-"""Seconds until a chunk that could not be sent is tried again: twice as long each time."""
+_PAUSE_AFTER_FAULT: Final = 1.0
+"""Seconds that the thread rests after a fault of its own."""
 
 _logger = logging.getLogger("windvane")
 
 
-class ProfileSender:
+class ProfileSender(Sender["tuple[ModelCounters, Chunk]"]):
     """Sends what is submitted, in order as far as nothing fails.
 
     Args:
@@ -55,18 +52,12 @@ class ProfileSender:
     def __init__(self, resource: Callable[[], Resource]) -> None:
         """Make an empty queue; the first chunk starts the thread."""
         self._resource = resource
-        self.reset()
+        super().__init__("windvane-profiles")
 
     def reset(self) -> None:
         """Begin anew: what a forked child inherits belongs to its parent."""
-        self._condition = threading.Condition()
-        self._queue: deque[tuple[ModelCounters, Chunk]] = deque()
+        super().reset()
         self._queued_bytes = 0
-        self._sending = False
-        self._failures = 0  # in a row
-        self._hurried = 0
-        self._stopping = False
-        self._thread: threading.Thread | None = None
         self._exporter: LogRecordExporter | None = None
         self._warned = False
         self.exports: Counter[str] = Counter()
@@ -84,10 +75,7 @@ class ProfileSender:
             dropped = []
             while self._queued_bytes > MAX_QUEUED_BYTES:
                 dropped.append(self._pop()[0])
-            if self._queue and self._thread is None and not self._stopping:
-                self._thread = threading.Thread(target=self._run, name="windvane-profiles", daemon=True)
-                self._thread.start()
-            self._condition.notify_all()
+            self._awake()
         for whose in dropped:
             lost(whose, "profile_dropped")
 
@@ -95,36 +83,14 @@ class ProfileSender:
         """Send what waits, now; False where that takes longer than `timeout` seconds or fails."""
         if not host_has_sdk_metrics():  # nothing can be sent, and waiting would not help
             return not self._queue
-        with self._condition:
-            failures = self._failures
-            self._hurried += 1
-            self._condition.notify_all()
-            try:
-                self._condition.wait_for(lambda: self._is_idle() or self._failures > failures, timeout)
-                return self._is_idle()
-            finally:
-                self._hurried -= 1
-
-    def stop(self, timeout: float) -> None:
-        """Send what waits a last time and end the thread; waits `timeout` seconds at most."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
-
-    def _is_idle(self) -> bool:
-        return not self._queue and not self._sending
+        return super().flush(timeout)
 
     def _pop(self) -> tuple[ModelCounters, Chunk]:
         pair = self._queue.popleft()
         self._queued_bytes -= len(pair[1].body)
         return pair
 
-    def _run(self) -> None:
-        # Keeps the host's instrumentation of HTTP clients from tracing our exports.
-        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003 - OpenTelemetry's signature
+    def _send_all(self) -> None:
         last = False
         while not last:
             batch: list[tuple[ModelCounters, Chunk]] = []
@@ -138,7 +104,7 @@ class ProfileSender:
                     self._failures += 1
                     last = self._stopping
                     self._condition.notify_all()
-                time.sleep(_FIRST_PAUSE)
+                time.sleep(_PAUSE_AFTER_FAULT)
         if self._exporter is not None:
             self._exporter.shutdown()  # type: ignore[no-untyped-call] # the SDK gives it no types
 
@@ -170,9 +136,10 @@ class ProfileSender:
         with self._condition:
             if last and (not self._queue or self._failures or not batch):
                 return True
-            if self._failures or not batch:
-                pause = min(_FIRST_PAUSE * 2 ** (self._failures - 1), _LONGEST_PAUSE) if batch else _POLL_INTERVAL
-                self._condition.wait_for(lambda: self._stopping or self._hurried, pause)
+            if not batch:
+                self._pause(_POLL_INTERVAL)
+            elif self._failures:
+                self._pause()
         return False
 
     def _take(self, batch: list[tuple[ModelCounters, Chunk]]) -> None:

@@ -41,7 +41,7 @@ CANARY: Final = "2"
 """The same model in a new build, on trial: it must be found as good as the stable version."""
 
 OUTPUT: Final = "late_probability"
-OUTCOMES: Final = Outcomes("binary")
+OUTCOMES: Final = Outcomes("binary", segment="origin")
 OWNER: Final = Owner(team="arrivals", severity="page", runbook_url="https://wiki.example.com/arrivals/flight-delay")
 
 MODEL_FILE: Final = "flight-delay.pickle"
