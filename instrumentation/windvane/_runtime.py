@@ -61,6 +61,7 @@ _probes: Final = ProbeCounts()
 _lock = threading.Lock()
 _start_time_ns = time.time_ns()
 _let_go = 0
+_ending = False
 
 
 def _streams() -> Iterator[tuple[int, Stream]]:
@@ -216,7 +217,9 @@ def flush_on_sigterm() -> None:
 
 
 def _terminate(_signal: int, frame: FrameType | None) -> None:
-    global _let_go  # noqa: PLW0603 - a process ends once
+    global _let_go, _ending  # noqa: PLW0603 - a process ends once
+    if _ending:  # already, and a signal that comes again does not hold it up
+        return
     # Another thread does the work, and may need a lock that the main thread was interrupted under: of ours, of the SDK
     # or of the import system. So it is held in code of the service only, and until then runs on by the millisecond.
     package = str(frame.f_globals.get("__name__")).partition(".")[0] if frame is not None else ""
@@ -224,6 +227,7 @@ def _terminate(_signal: int, frame: FrameType | None) -> None:
         _let_go += 1
         _thread.start_new_thread(_terminate_soon, ())
         return
+    _ending = True
     # The end does not wait beyond the deadline. `threading` has locks of its own that the main thread may hold.
     done = _thread.allocate_lock()
     done.acquire()
@@ -267,9 +271,10 @@ def _shut_down_with_multiprocessing() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _start_time_ns, _let_go  # noqa: PLW0603 - what is inherited belongs to the parent
+    global _lock, _start_time_ns, _let_go, _ending  # noqa: PLW0603 - what is inherited belongs to the parent
     _lock = threading.Lock()
     _let_go = 0
+    _ending = False
     _start_time_ns = time.time_ns()
     worker.reset()
     ledger.reset()
