@@ -101,6 +101,14 @@ def alerts(model: Model, z: float) -> dict[str, NDArray[np.bool_]]:
         def worse(other: float) -> NDArray[np.bool_]:
             return (ratio["7d"] > _WORSE * max(other, 0.001)) & (ratio["7d"] - other > noise) & (w["7d"] >= _MIN_WRONG)
 
+        # Expected errors vary no more than those that come true, and miss the truth by what the reference did.
+        off = model.reference[0] / model.reference[1] / model.budget
+        both = 1 / (1 / n["1d"] + 1 / model.reference[1])
+        expected = _low(off * ratio["1d"] * both, both, model.dispersion, z)
+        estimate = (
+            (off * ratio["1d"] > _WORSE * model.budget) & (expected > model.budget) & (off * w["1d"] >= _MIN_WRONG)
+        )
+
         segment_wrong, segment_judged = _window(model.wrong, _WEEK), _window(model.judged, _WEEK)
         rest = (w["7d"][:, None] - segment_wrong) / (n["7d"][:, None] - segment_judged)
         segment_low = _low(segment_wrong, segment_judged, model.dispersion, z)
@@ -110,6 +118,7 @@ def alerts(model: Model, z: float) -> dict[str, NDArray[np.bool_]]:
         "MLQualityBudgetBurn": burning,
         "MLQualityBelowBaseline": worse(model.reference[0] / model.reference[1]),
         "MLConceptDrift": worse(model.budget),
+        "MLQualityEstimate": estimate,
         "MLSegmentQuality": segment,
     }
 

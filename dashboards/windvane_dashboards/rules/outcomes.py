@@ -20,6 +20,7 @@ from windvane_dashboards.promql import (
     LAG_P95,
     LAG_RATE,
     MODEL,
+    OUTCOME_DISPERSION,
     OUTCOME_WINDOWS,
     OWNER_REPORTING,
     ROW_RATE,
@@ -72,13 +73,14 @@ REFERENCE: Final = (
 )
 
 _USUAL: Final = 20
-"""Outcomes of a day from which none at all is silence: by chance that is once in e^20 days."""
+"""Outcomes of a day from which none at all is silence: by chance that is once in e^20 days. As many clusters where rows
+come in these."""
 
 _HALF: Final = 0.5
 """Share of the usual below which fewer outcomes, or fewer predictions, are news."""
 
 _ROOT_DIFFERENCE: Final = 10
-"""Least difference of 2 sqrt(outcomes), as for traffic."""
+"""Least difference of 2 sqrt(outcomes), as for traffic: times the root of the dispersion for rows in clusters."""
 
 
 def recording(timings: Timings) -> tuple[Group, ...]:
@@ -227,17 +229,23 @@ def _fewer_due(timings: Timings) -> str:
     return f"({AGED_ROWS} < {_HALF} * {AGED_ROWS} offset {duration(timings.week)})"
 
 
+def _together(timings: Timings) -> str:
+    """Return how many times more than by chance outcomes differ, as far as the baseline knows."""
+    return f"({OUTCOME_DISPERSION} or 0 * {DAY_OUTCOMES} offset {duration(timings.week)} + 1)"
+
+
 def _stopped(timings: Timings, links: Links) -> Alert:
     name = "MLOutcomesStopped"
-    week = duration(timings.week)
+    week, together = duration(timings.week), _together(timings)
     usual = queried(f"{DAY_OUTCOMES}{{MATCHERS}} offset {week}", MODEL_LABELS, "humanize")
     return Alert(
         name=name,
         expr=owned(
             lines(
                 f"({DAY_OUTCOMES} or 0 * {DAY_OUTCOMES} offset {week}) == 0",
-                f"and {DAY_OUTCOMES} offset {week} >= {_USUAL}",
-                f"and quantile_over_time(0.5, {DAY_OUTCOMES}[{week}:{duration(timings.six_hours)}]) >= {_USUAL}",
+                f"and {DAY_OUTCOMES} offset {week} >= {_USUAL} * {together}",
+                f"and quantile_over_time(0.5, {DAY_OUTCOMES}[{week}:{duration(timings.six_hours)}])"
+                f" >= {_USUAL} * {together}",
                 f"unless on ({MODEL}) {_fewer_due(timings)}",
             ),
             OWNER_REPORTING,
@@ -264,7 +272,8 @@ def _coverage_drop(timings: Timings, links: Links) -> Alert:
     pasts = [f"{COVERAGE} offset {duration(span)}" for span in (timings.long, timings.week)]
     dropped = [
         f"and {COVERAGE} < {_HALF} * ({past})\n"
-        f"and 2 * (sqrt({AGED_ROWS} * on ({MODEL}) ({past})) - sqrt({DAY_OUTCOMES})) > {_ROOT_DIFFERENCE}"
+        f"and 2 * (sqrt({AGED_ROWS} * on ({MODEL}) ({past})) - sqrt({DAY_OUTCOMES}))"
+        f" > {_ROOT_DIFFERENCE} * sqrt({_together(timings)})"
         for past in pasts
     ]
     return Alert(
