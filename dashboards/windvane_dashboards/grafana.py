@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "BLUE",
@@ -109,6 +109,10 @@ def thresholds(*steps: tuple[float, str], base: str = BLUE) -> Json:
 def colour(name: str) -> Json:
     """Return a fixed colour."""
     return {"mode": "fixed", "fixedColor": name}
+
+
+_COLUMN, _CHARACTER, _PADDING, _ARROW = 70, 8, 14, 20
+"""Pixels: the least width of a table's column, and what a heading's characters, margins and arrow of sorting take."""
 
 
 def override(field: str, properties: Mapping[str, Any]) -> Json:
@@ -316,7 +320,7 @@ def table(
         description,
         targets,
         defaults={
-            "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False, "minWidth": 70},
+            "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "filterable": False, "minWidth": _COLUMN},
             "thresholds": thresholds(),
         },
         options={
@@ -324,9 +328,17 @@ def table(
             "cellHeight": "sm",
             "sortBy": [{"displayName": sort, "desc": True}] if sort else [],
         },
-        overrides=overrides,
+        overrides=[*overrides, *_widened(columns.values(), sort)],
         transformations=[{"id": "merge", "options": {}}, *_pick(columns)],
     )
+
+
+def _widened(headings: Iterable[str], sort: str) -> Iterator[Json]:
+    """Widen columns for headings that would be cut off: columns share the width evenly, however long these are."""
+    for heading in headings:
+        width = _CHARACTER * len(heading) + _PADDING + (_ARROW if heading == sort else 0)
+        if width > _COLUMN:
+            yield override(heading, {"custom.minWidth": width})
 
 
 def barchart(

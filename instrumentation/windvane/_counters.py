@@ -435,9 +435,20 @@ class ModelCounters:
             )
         if self._calibration:
             yield from _grouped(self.model, self._calibration.reference)
+        if self.issuer is not None and self.issuer.segments is not None:
+            yield self._segments(self.issuer.segments)
         yield semconv.FEATURES_LEFT_OUT, [(self.model, len(self.budget.left_out))]
         for feature in self._referenced:
             yield from self._reference_streams(feature)
+
+    def _segments(self, segments: Segments) -> Stream:
+        named = {**self.model, semconv.FEATURE_NAME.name: segments.feature}
+        segment, bin_range = semconv.OUTCOME_SEGMENT.name, semconv.FEATURE_BIN_RANGE.name
+        bins = zip(segments.bins.labels, segments.bins.ranges, strict=True)
+        return (
+            semconv.OUTCOME_SEGMENT_INFO,
+            [({**named, segment: label, bin_range: text}, 1) for label, text in bins],
+        )
 
     def _reference_streams(self, feature: Feature) -> Iterator[Stream]:
         named = self._named(feature.name)
@@ -471,7 +482,7 @@ def _issuer(declaration: Declaration, outcomes: Outcomes) -> Issuer:
     segments = None
     if baseline is not None and outcomes.segment is not None:
         position = [feature.name for feature in baseline.inputs].index(outcomes.segment)
-        segments = Segments(position, baseline.inputs[position].bins)
+        segments = Segments(outcomes.segment, position, baseline.inputs[position].bins)
     return Issuer(outcomes, TokenKeys.from_environment(), (name, version, variant), segments)
 
 

@@ -31,10 +31,12 @@ class Segments(NamedTuple):
     """Where the segment of a row is found.
 
     Attributes:
+        feature: whose bins segments are.
         position: of the feature, among the columns of a capture.
         bins: of the feature.
     """
 
+    feature: str
     position: int
     bins: Bins
 
@@ -132,7 +134,7 @@ class CallTokens:
         nothing: list[str | None] = [None] * rows
         if self._issuer.segments is None or snapshot is None or snapshot[2] != rows:
             return nothing
-        position, bins = self._issuer.segments
+        _, position, bins = self._issuer.segments
         column = next(islice(self._capture.columns(snapshot), position, None), None)
         return nothing if column is None else [*bin_labels(bins, column)]
 

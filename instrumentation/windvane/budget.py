@@ -220,7 +220,7 @@ def _outcome_series(baseline: Baseline | None, outcomes: Outcomes | None) -> int
     """Count the series that outcomes and feedback may come to."""
     if outcomes is None:
         return 0
-    segments = [len(f.bins.labels) for f in (baseline.inputs if baseline else ()) if f.name == outcomes.segment]
+    segments = sum(len(f.bins.labels) for f in (baseline.inputs if baseline else ()) if f.name == outcomes.segment)
     of_kind = {
         "binary": 2 * 2 + SCORE_BINS * 3 + len((semconv.OUTCOME_SQUARED_ERROR, semconv.OUTCOME_LOG_LOSS)),
         "multiclass": _classes(baseline) * _classes(baseline),
@@ -229,7 +229,7 @@ def _outcome_series(baseline: Baseline | None, outcomes: Outcomes | None) -> int
     }
     lag = len(LAG_BOUNDS) + 1 + 2
     results = 1 if outcomes.kind == "regression" and outcomes.tolerance is None else 2  # unjudged, or right and wrong
-    return results * sum(segments or [1]) + of_kind[outcomes.kind] + lag + MAX_FEEDBACK_KINDS + 1
+    return segments + results * (segments or 1) + of_kind[outcomes.kind] + lag + MAX_FEEDBACK_KINDS + 1
 
 
 def _classes(baseline: Baseline | None) -> int:

@@ -452,6 +452,13 @@ OUTCOME_COUNT: Final = Metric(
     "Outcomes reported, by whether the prediction was right.",
     (*_DEPLOYMENT, OUTCOME_RESULT, OUTCOME_SEGMENT),
 )
+OUTCOME_SEGMENT_INFO: Final = Metric(
+    "ml.outcome.segment.info",
+    "gauge",
+    "",
+    "What a segment holds; always 1.",
+    (*_MODEL, OUTCOME_SEGMENT, FEATURE_NAME, FEATURE_BIN_RANGE),
+)
 OUTCOME_CLASSIFIED: Final = Metric(
     "ml.outcome.classified",
     "counter",

@@ -31,11 +31,11 @@ from windvane.tokens import PredictedScore, Token, TokenKeys, single_precision
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SECRET = "an example of a secret of 32 characters"  # noqa: S105 - of this benchmark alone
-_BATCH = 5000
-_KEYS = TokenKeys([_SECRET])
-_MEGABYTE = 2**20
-_GROWTH = 30 * _MEGABYTE
+SECRET = "an example of a secret of 32 characters"  # noqa: S105 - of this benchmark alone
+BATCH = 5000
+_KEYS = TokenKeys([SECRET])
+MEGABYTE = 2**20
+GROWTH = 30 * MEGABYTE
 
 
 def _token(number: int, now: int) -> Token:
@@ -47,12 +47,12 @@ def _token(number: int, now: int) -> Token:
     return Token(*names, now - number // 2000 % 86_400, trace_id, number + 1, 0, True, predicted)  # noqa: FBT003 - sampled
 
 
-def _texts(begin: int, now: int) -> list[str]:
-    return _KEYS.write(_token(number, now) for number in range(begin, begin + _BATCH))
+def texts(begin: int, now: int) -> list[str]:
+    return _KEYS.write(_token(number, now) for number in range(begin, begin + BATCH))
 
 
 def _body(begin: int, now: int) -> bytes:
-    items = [{"token": text, "actual": number % 3 == 0} for number, text in enumerate(_texts(begin, now))]
+    items = [{"token": text, "actual": number % 3 == 0} for number, text in enumerate(texts(begin, now))]
     return json.dumps({"outcomes": items}).encode()
 
 
@@ -82,14 +82,14 @@ def _rates(name: str, runs: list[Run], goal: float) -> Iterator[Figure]:
 def _flat(name: str, runs: list[Run]) -> Figure:
     grown = max(run.grown for run in runs)
     what = f"{name}-memory: MB above the first tenth, against the bound"
-    ratio = grown / _GROWTH
-    return Figure(what, grown / _MEGABYTE, _GROWTH / _MEGABYTE, ratio, "<= 1", ratio <= 1)
+    ratio = grown / GROWTH
+    return Figure(what, grown / MEGABYTE, GROWTH / MEGABYTE, ratio, "<= 1", ratio <= 1)
 
 
 def _in_process(number: int) -> Run:
     now = int(time.time())
     batches = [
-        [(text, row % 3 == 0) for row, text in enumerate(_texts(begin, now))] for begin in range(0, number, _BATCH)
+        [(text, row % 3 == 0) for row, text in enumerate(texts(begin, now))] for begin in range(0, number, BATCH)
     ]
     ledger = Ledger()
     begin, cpu = time.perf_counter(), time.thread_time()
@@ -111,7 +111,7 @@ def _over_http(services: list[ProcessService], number: int, senders: int, offset
     # A million at a time, so that this process need not hold the bodies of all.
     size, seconds, cpu_seconds, first, grown = min(number, 1_000_000), 0.0, 0.0, 0.0, 0.0
     for part in range(0, number, size):
-        bodies = [_body(begin, now) for begin in range(offset + part, offset + part + size, _BATCH)]
+        bodies = [_body(begin, now) for begin in range(offset + part, offset + part + size, BATCH)]
         counted: list[int] = []
 
         def send(which: int, bodies: list[bytes] = bodies, counted: list[int] = counted) -> None:
@@ -139,7 +139,7 @@ def _over_http(services: list[ProcessService], number: int, senders: int, offset
         now_resident = float(sum(service.resident() for service in services))
         first = first or now_resident
         grown = now_resident - first
-        sys.stderr.write(f"{part + size:,} in {seconds:.1f} s, {now_resident / _MEGABYTE:.0f} MB\n")
+        sys.stderr.write(f"{part + size:,} in {seconds:.1f} s, {now_resident / MEGABYTE:.0f} MB\n")
     return Run(number / seconds, number / cpu_seconds, grown)
 
 
@@ -151,7 +151,7 @@ def outcomes(number: int = 500_000, rounds: int = 3) -> Iterator[Figure]:
         rounds: of each figure.
     """
     yield from _rates("outcomes-in-process", [_in_process(min(number, 200_000)) for _ in range(rounds)], 100_000)
-    settings = {"WINDVANE_TOKEN_KEYS": _SECRET}
+    settings = {"WINDVANE_TOKEN_KEYS": SECRET}
     with tempfile.TemporaryDirectory() as folder:
         postgres = Postgres()
         try:
@@ -162,7 +162,7 @@ def outcomes(number: int = 500_000, rounds: int = 3) -> Iterator[Figure]:
             ):
                 services = [ProcessService(*arguments, **settings) for _ in range(replicas)]
                 try:
-                    _over_http(services, 4 * _BATCH, 2, 0)  # warms up
+                    _over_http(services, 4 * BATCH, 2, 0)  # warms up
                     runs = [
                         _over_http(services, number, 2 * replicas, number * (round_ + 1)) for round_ in range(rounds)
                     ]

@@ -17,7 +17,7 @@ from windvane_processors.demo.story import Teller, running
 FOLDER: Final = Path(__file__).parents[2] / "docs" / "images"
 SHOWN: Final = "from=now-5m&to=now&refresh=&var-feature=distance&var-version=1&var-other=2"
 QUIET_SECONDS: Final = 90
-INCIDENTS: Final = (("distance in kilometres", 80), ("weather columns lost", 40))
+INCIDENTS: Final = (("distance in kilometres", 80), ("weather columns lost", 75))
 """Each with the seconds until it shows everywhere."""
 
 

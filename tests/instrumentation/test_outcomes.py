@@ -538,6 +538,14 @@ def test_a_segment_is_the_bin_of_the_row(host: Host, model_name: str) -> None:
     }  # fmt: skip
     answers(model, [0.75], object())
     assert KEYS.read(str(model.tokens()[0])).segment is None
+    info = host.otlp.points(semconv.OUTCOME_SEGMENT_INFO.name, **{semconv.MODEL_NAME.name: model_name})
+    holds = {
+        labels[semconv.OUTCOME_SEGMENT.name]: labels[semconv.FEATURE_BIN_RANGE.name]
+        for labels, _ in info
+        if labels[semconv.FEATURE_NAME.name] == "x"
+    }
+    bins = baseline.inputs[0].bins
+    assert holds == dict(zip(bins.labels, bins.ranges, strict=True))
 
 
 anything = st.none() | st.floats() | st.integers(-5, 120) | st.text(max_size=3) | st.booleans()
@@ -1095,7 +1103,8 @@ def test_the_budget_bounds_the_series_of_outcomes(outcomes: Outcomes, model_name
     for number in range(50):
         sums.add_feedback(a_token(predicted[0][0]), f"kind {number}")
     lags = 17 + 2
-    series = sum(key.metric != semconv.OUTCOME_LAG.name for key in sums.values) + lags  # noqa: PD011
+    info = len(segments) if outcomes.segment else 0
+    series = sum(key.metric != semconv.OUTCOME_LAG.name for key in sums.values) + lags + info  # noqa: PD011
     more = budget(baseline, outcomes=outcomes).model - budget(baseline).model
     assert series == more
 

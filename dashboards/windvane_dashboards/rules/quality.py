@@ -17,6 +17,7 @@ from windvane_dashboards.promql import (
     EXPECTED_ERROR,
     EXPECTED_SHARE,
     FEATURE,
+    FEATURE_LABEL,
     MODEL,
     OBJECTIVE_LABEL,
     OUTCOME_DISPERSION,
@@ -39,6 +40,7 @@ from windvane_dashboards.promql import (
     OutcomeSeries,
     OutcomeShare,
     burn_threshold,
+    labels,
     lines,
     nested,
     outcome_count,
@@ -50,6 +52,7 @@ from windvane_dashboards.rules.alerting import (
     TICKET,
     alert_annotations,
     alert_labels,
+    listed,
     owned,
     queried,
 )
@@ -499,6 +502,14 @@ def _segment(timings: Timings, links: Links) -> Alert:
     def rest(series: str) -> str:
         return f"(sum by ({MODEL}) ({series}) - on ({MODEL}) group_right () {series})"
 
+    feature, bin_range = FEATURE_LABEL, semconv.FEATURE_BIN_RANGE.label
+    info = f"group by ({labels(feature, bin_range)}) ({semconv.OUTCOME_SEGMENT_INFO.prometheus_name}{{MATCHERS}})"
+    holds = listed(
+        f'label_join({info}, "holds", " ", "{feature}", "{bin_range}")',
+        (*MODEL_LABELS, SEGMENT_LABEL),
+        "holds",
+        sentence=" (NAMES)",
+    )
     return Alert(
         name=name,
         expr=owned(
@@ -520,9 +531,9 @@ def _segment(timings: Timings, links: Links) -> Alert:
             name,
             links,
             f"{MODEL_SHOWN}: segment {{{{ $labels.{SEGMENT_LABEL} }}}} is much worse than the rest",
-            f"In the segment {{{{ $labels.{SEGMENT_LABEL} }}}} {PERCENT} of the outcomes of a week say that the "
+            f"In the segment {{{{ $labels.{SEGMENT_LABEL} }}}}{holds} {PERCENT} of the outcomes of a week say that the "
             f"prediction was wrong, more than twice as many as in the rest.{_promised()} The mean over all hides it. "
-            "See what the bin holds, and compare its inputs with the reference; more training rows of it, or a "
+            "Compare its inputs with the reference; more training rows of it, or a "
             "fallback for it, are the usual remedies.",
         ),
     )

@@ -9,12 +9,7 @@ from windvane_dashboards import grafana as g
 from windvane_dashboards.boards.model import quality
 from windvane_dashboards.boards.model import queries as q
 from windvane_dashboards.boards.shades import DRIFT_STEPS, DROP_COLOURS, SHARE_GRADES, VIOLATION_COLOURS
-from windvane_dashboards.links import FEATURE_UID, to
 from windvane_dashboards.promql import FEATURE_LABEL, KIND_LABEL, PROBE_LABEL, ROLE_LABEL
-
-_TO_FEATURE: Final = g.link(
-    "Show this feature", to(FEATURE_UID, "model", "version", feature="${__value.raw:percentencode}")
-)
 
 
 def _glance() -> list[tuple[g.Json, int, int]]:
@@ -120,7 +115,7 @@ def _glance() -> list[tuple[g.Json, int, int]]:
                     FEATURE_LABEL: "Feature",
                     KIND_LABEL: "Violation",
                 },
-                overrides=[g.override("Feature", {"links": [_TO_FEATURE]})],
+                overrides=[g.override("Feature", {"links": [quality.TO_FEATURE]})],
             ),
             12,
             5,
@@ -243,7 +238,7 @@ def _drift() -> list[tuple[g.Json, int, int]]:
                     "Value #E": "Values",
                 },
                 overrides=[
-                    g.override("Feature", {"links": [_TO_FEATURE]}),
+                    g.override("Feature", {"links": [quality.TO_FEATURE]}),
                     g.override(
                         "PSI / noise",
                         {

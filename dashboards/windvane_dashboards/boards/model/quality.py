@@ -7,10 +7,10 @@ from typing import Final
 from windvane import semconv
 from windvane_dashboards import grafana as g
 from windvane_dashboards.boards.model import queries as q
-from windvane_dashboards.links import COMPARE_UID, OBJECTIVES_UID, to
-from windvane_dashboards.promql import SEGMENT_LABEL, VARIANT_LABEL
+from windvane_dashboards.links import COMPARE_UID, FEATURE_UID, OBJECTIVES_UID, to
+from windvane_dashboards.promql import FEATURE_LABEL, VARIANT_LABEL
 
-__all__ = ["PANELS"]
+__all__ = ["PANELS", "TO_FEATURE"]
 
 _NONE: Final = "No data where no outcomes are reported."
 _SHARE: Final = {"unit": "percentunit", "decimals": 1}
@@ -24,7 +24,7 @@ _WEEK: Final = (
     ("auc_error", "AUC error", _NUMBER),
     ("log_loss", "Log loss", _NUMBER),
     ("brier_score", "Brier", _NUMBER),
-    ("calibration_error", "Calibration error", _NUMBER),
+    ("calibration_error", "ECE", _NUMBER),
     ("mean_absolute_error", "MAE", _NUMBER),
     ("relative_absolute_error", "MAE / scale", _NUMBER),
     ("root_mean_squared_error", "RMSE", _NUMBER),
@@ -41,6 +41,9 @@ _CLASSES: Final = (
 )
 _TO_COMPARE: Final = g.link("Compare versions and variants", to(COMPARE_UID, "model", "version"))
 _TO_OBJECTIVES: Final = g.link("Show the budgets", to(OBJECTIVES_UID, "model", "version"))
+TO_FEATURE: Final = g.link(
+    "Show this feature", to(FEATURE_UID, "model", "version", feature="${__value.raw:percentencode}")
+)
 _LETTERS: Final = "ABCDEFGHIJKLMN"
 
 PANELS: Final = (
@@ -92,7 +95,7 @@ PANELS: Final = (
         g.table(
             "Quality of a week, by variant",
             "Statistics of the outcomes of the last week; which there are depends on what the model predicts. AUC and "
-            "calibration error come from twenty bins of scores. Few outcomes make the calibration error too large. "
+            "calibration error (ECE) come from twenty bins of scores. Few outcomes make the ECE too large. "
             f"{_NONE}",
             [g.instant(ref, q.quality(name), as_table=True) for ref, (name, _, _) in zip(_LETTERS, _WEEK, strict=True)],
             columns={
@@ -210,14 +213,15 @@ PANELS: Final = (
                 g.instant("C", q.SEGMENT_OUTCOMES, as_table=True),
             ],
             columns={
-                SEGMENT_LABEL: "Segment",
+                FEATURE_LABEL: "Feature",
+                semconv.FEATURE_BIN_RANGE.label: "Segment",
                 "Value #A": "Wrong",
                 "Value #B": "At least",
                 "Value #C": "Outcomes",
             },
             overrides=[
-                g.override("Segment", {"links": [_TO_OBJECTIVES]}),
-                g.override("Wrong", _SHARE),
+                g.override("Feature", {"links": [TO_FEATURE]}),
+                g.override("Wrong", {**_SHARE, "links": [_TO_OBJECTIVES]}),
                 g.override("At least", {**_SHARE, "noValue": "-"}),
                 g.override("Outcomes", _COUNT),
             ],

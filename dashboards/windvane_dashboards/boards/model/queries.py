@@ -184,9 +184,25 @@ _SCORED: Final = f"(sum by ({_BIN}) ({of_model(_WEEK.count(semconv.OUTCOME_SCORE
 _POSITIVE: Final = f"""{of_model(_WEEK.count(semconv.OUTCOME_SCORED), f'{_ACTUAL}="{semconv.OUTCOME_POSITIVE}"')}"""
 MEAN_SCORE: Final = f"sum by ({_BIN}) ({of_model(_WEEK.count(semconv.OUTCOME_SCORE))}) / {_SCORED}"
 CAME_TRUE: Final = f"(sum by ({_BIN}) ({_POSITIVE}) or 0 * {_SCORED}) / {_SCORED}"
-SEGMENT_WRONG: Final = f"max by ({p.SEGMENT_LABEL}) ({of_model(p.SEGMENT_RATIO)})"
-SEGMENT_OUTCOMES: Final = f"max by ({p.SEGMENT_LABEL}) ({of_model(p.SEGMENT_JUDGED)})"
-SEGMENT_SURELY: Final = f"max by ({p.SEGMENT_LABEL}) ({of_model(p.SEGMENT_SURELY)})"
+
+
+def _of_segment(series: str) -> str:
+    """Return a series by feature and what the bin holds; by the bin's name where no process of the model says that."""
+    holds = semconv.FEATURE_BIN_RANGE.label
+    value = f"max by ({p.SEGMENT_LABEL}) ({of_model(series)})"
+    info = (
+        f"topk by ({p.SEGMENT_LABEL}) (1, group by ({p.labels(p.SEGMENT_LABEL, p.FEATURE_LABEL, holds)}) "
+        f"({of_model(semconv.OUTCOME_SEGMENT_INFO.prometheus_name)}))"
+    )
+    return (
+        f"{value} * on ({p.SEGMENT_LABEL}) group_left ({p.labels(p.FEATURE_LABEL, holds)}) {info} "
+        f'or on ({p.SEGMENT_LABEL}) label_replace({value}, "{holds}", "$1", "{p.SEGMENT_LABEL}", "(.*)")'
+    )
+
+
+SEGMENT_WRONG: Final = _of_segment(p.SEGMENT_RATIO)
+SEGMENT_OUTCOMES: Final = _of_segment(p.SEGMENT_JUDGED)
+SEGMENT_SURELY: Final = _of_segment(p.SEGMENT_SURELY)
 COVERAGE: Final = f"max({of_model(p.COVERAGE)})"
 DAY_OUTCOMES: Final = f"max({of_model(p.DAY_OUTCOMES)})"
 LAG_MEDIAN: Final = f"max({of_model(p.LAG_MEDIAN)})"
