@@ -111,8 +111,12 @@ def colour(name: str) -> Json:
     return {"mode": "fixed", "fixedColor": name}
 
 
-_COLUMN, _CHARACTER, _PADDING, _ARROW = 70, 8, 14, 20
-"""Pixels: the least width of a table's column, and what a heading's characters, margins and arrow of sorting take."""
+_COLUMN, _NUMBER, _CHARACTER, _PADDING, _ARROW = 70, 80, 8, 14, 20
+"""Pixels: the least width of a table's column, what a number with its unit takes, and a heading's characters, margins
+and arrow of sorting."""
+
+_MANY: Final = 12
+"""Columns of a table, each of which has less than a hundred pixels at 1280."""
 
 
 def override(field: str, properties: Mapping[str, Any]) -> Json:
@@ -328,17 +332,17 @@ def table(
             "cellHeight": "sm",
             "sortBy": [{"displayName": sort, "desc": True}] if sort else [],
         },
-        overrides=[*overrides, *_widened(columns.values(), sort)],
+        overrides=[*overrides, *(_fixed(columns, sort) if len(columns) > _MANY else ())],
         transformations=[{"id": "merge", "options": {}}, *_pick(columns)],
     )
 
 
-def _widened(headings: Iterable[str], sort: str) -> Iterator[Json]:
-    """Widen columns for headings that would be cut off: columns share the width evenly, however long these are."""
-    for heading in headings:
-        width = _CHARACTER * len(heading) + _PADDING + (_ARROW if heading == sort else 0)
-        if width > _COLUMN:
-            yield override(heading, {"custom.minWidth": width})
+def _fixed(columns: Mapping[str, str], sort: str) -> Iterator[Json]:
+    """Fix the widths of numbers, by their headings; labels share what is left."""
+    for field, heading in columns.items():
+        if field.startswith("Value"):
+            width = _CHARACTER * len(heading) + _PADDING + (_ARROW if heading == sort else 0)
+            yield override(heading, {"custom.width": max(width, _NUMBER)})
 
 
 def barchart(

@@ -105,7 +105,10 @@ def _recent_rows(timings: Timings) -> str:
 
 
 def _share(number: str, of: str) -> str:
-    return lines(number, f"/ on ({FEATURE}) group_left ()", f"({of} >= {MIN_ROWS})")
+    # Rates of counters that have just begun are extrapolated one by one, and so a little apart.
+    return lines(
+        "clamp_max(", f"  {number}", f"  / on ({FEATURE}) group_left ()", f"  ({of} >= {MIN_ROWS}),", "  1", ")"
+    )
 
 
 def _reference_of(share: str) -> str:

@@ -78,7 +78,7 @@ PANELS: Final = (
             "Models",
             "One row for each model version, those with most pages first. Errors are of the last five minutes; shifted "
             "counts features of the last hour; broken is the worst feature's share of values not in order; right is "
-            "the share of the last day's outcomes that say so, expected right what the calibration expects of its "
+            "the share of the last day's outcomes that say so, expected what the calibration expects of its "
             "predictions (a dash where no outcomes are reported); the budgets are what the last three days "
             "left of each objective, below 0 where they are overspent.",
             [
@@ -107,7 +107,7 @@ PANELS: Final = (
                 "Value #G": "Shifted",
                 "Value #H": "Broken",
                 "Value #K": "Right",
-                "Value #L": "Expected right",
+                "Value #L": "Expected",
                 "Value #I": "Error budget",
                 "Value #J": "Drift budget",
             },
@@ -121,7 +121,7 @@ PANELS: Final = (
                 g.override("Shifted", _count(g.ORANGE)),
                 g.override("Broken", g.graded("percentunit", 1, (0.05, g.ORANGE), (0.25, g.VERMILLION))),
                 g.override("Right", {"unit": "percentunit", "decimals": 1, "noValue": "-"}),
-                g.override("Expected right", {"unit": "percentunit", "decimals": 1, "noValue": "-"}),
+                g.override("Expected", {"unit": "percentunit", "decimals": 1, "noValue": "-"}),
                 g.override("Error budget", {**LEFT, "links": [_TO_OBJECTIVES]}),
                 g.override("Drift budget", {**LEFT, "links": [_TO_OBJECTIVES]}),
             ],
