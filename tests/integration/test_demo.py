@@ -46,10 +46,13 @@ def dashboards_check(prometheus: str, **variables: str) -> list[dict[str, Any]]:
     return found
 
 
-def paged_feature(step: dict[str, Any]) -> str | None:
-    """Return whose page this step delivers, if it does; which of the weather's comes first depends on the machine."""
+def paged(step: dict[str, Any]) -> dict[str, str]:
+    """Return what the page is about that this step delivers; which one comes first depends on the machine."""
     labels = step["facts"]["labels"] if step["name"] == "delivered" else {}
-    return labels.get("ml_feature_name") if labels.get("severity") == "page" else None
+    if labels.get("severity") != "page":
+        return {}
+    version = labels["ml_model_version"]
+    return {"feature": labels["ml_feature_name"], "version": version, "other": "1" if version == "2" else "2"}
 
 
 def better(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -73,14 +76,14 @@ def test_both_alerts_reach_their_owner_and_resolve_and_no_panel_is_empty_meanwhi
         assert process.stdout is not None
         for line in process.stdout:
             steps.append(json.loads(line))
-            feature = paged_feature(steps[-1])
-            if not found and feature:
+            page = paged(steps[-1])
+            if not found and page:
                 (stack,) = (step["facts"] for step in steps if step["name"] == "stack")
-                # The page's feature has an alert that fires, and temp, the feed's, the age of its events.
+                # The page's feature has an alert that fires, and temp, its feed's, the age of its events.
                 found = [
                     better(*both)
                     for both in zip(
-                        dashboards_check(stack["prometheus"], version="1", other="2", feature=feature),
+                        dashboards_check(stack["prometheus"], **page),
                         dashboards_check(stack["prometheus"], version="1", other="2", feature="temp"),
                         strict=True,
                     )
@@ -100,9 +103,9 @@ def test_both_alerts_reach_their_owner_and_resolve_and_no_panel_is_empty_meanwhi
     told = [step["facts"] for step in steps if step["name"] == "delivered"]
     ticket = next(f for f in told if f["labels"].get("ml_feature_name") == "distance")
     assert (ticket["receiver"], ticket["labels"]["severity"]) == ("arrivals-channel", "ticket")
-    page = next(f for f in told if f["labels"]["severity"] == "page")
-    assert page["receiver"] == "arrivals-oncall"
-    assert page["runbook_url"].startswith("https://")
+    first = next(f for f in told if f["labels"]["severity"] == "page")
+    assert first["receiver"] == "arrivals-oncall"
+    assert first["runbook_url"].startswith("https://")
     (landed,) = (step["facts"] for step in steps if step["name"] == "landed")
     assert set(landed["results"]) <= {"right", "wrong"}
     counted = sum(landed["results"].values())
