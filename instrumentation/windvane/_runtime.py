@@ -47,11 +47,17 @@ __all__ = [
 ]
 
 _SHUTDOWN_SECONDS: Final = 5.0
-_LOCKING: Final = frozenset({"windvane", "opentelemetry", "threading", "queue", "logging", "importlib"})
+_LOCKING: Final = frozenset(
+    {
+        *("windvane", "opentelemetry", "threading", "queue", "logging", "importlib"),
+        # What these call while they have one.
+        *("_collections_abc", "_weakrefset", "abc", "collections", "contextlib", "enum", "random", "typing", "weakref"),
+    }
+)
 """Packages whose code takes locks that the end of the process needs."""
 
-_MOST_LET_GO: Final = 20
-"""How often SIGTERM lets the main thread run on at most: it may wait in `threading` for ever."""
+_MOST_LET_GO: Final = 60
+"""How often SIGTERM lets the main thread run on before the end: it may wait in `threading` for ever."""
 
 _FINALIZER_PRIORITY: Final = 10
 """Before multiprocessing ends the children of this process."""
@@ -62,6 +68,7 @@ _lock = threading.Lock()
 _start_time_ns = time.time_ns()
 _let_go = 0
 _ending = False
+_ended = False
 
 
 def _streams() -> Iterator[tuple[int, Stream]]:
@@ -218,12 +225,15 @@ def flush_on_sigterm() -> None:
 
 def _terminate(_signal: int, frame: FrameType | None) -> None:
     global _let_go, _ending  # noqa: PLW0603 - a process ends once
-    if _ending:  # already, and a signal that comes again does not hold it up
+    if _ended:
+        _die()
+    if _ending:  # a signal that comes again does not hold it up
         return
-    # Another thread does the work, and may need a lock that the main thread was interrupted under: of ours, of the SDK
-    # or of the import system. So it is held in code of the service only, and until then runs on by the millisecond.
-    package = str(frame.f_globals.get("__name__")).partition(".")[0] if frame is not None else ""
-    if package in _LOCKING and _let_go < _MOST_LET_GO:
+    # Another thread does the work, and may need a lock that the main thread was interrupted under: of ours, of the SDK,
+    # of the import system or of a tracer. So it is held in code of the service only, and until then runs on by the
+    # millisecond; in the end without being held, since a call too many does less harm than to lose them all.
+    held = not _may_lock(frame)
+    if not held and _let_go < _MOST_LET_GO:
         _let_go += 1
         _thread.start_new_thread(_terminate_soon, ())
         return
@@ -233,13 +243,29 @@ def _terminate(_signal: int, frame: FrameType | None) -> None:
     done.acquire()
 
     def end() -> None:
+        global _ended  # noqa: PLW0603 - as above
         try:
             shut_down()
         finally:
+            _ended = True
             done.release()
+            os.kill(os.getpid(), signal.SIGTERM)  # only the main thread can give the signal back to the system
 
     _thread.start_new_thread(end, ())
-    done.acquire(timeout=_SHUTDOWN_SECONDS)
+    if held:
+        done.acquire(timeout=_SHUTDOWN_SECONDS)
+        _die()
+
+
+def _may_lock(frame: FrameType | None) -> bool:
+    """Tell whether code that was interrupted may have a lock which the end needs."""
+    package = str(frame.f_globals.get("__name__")).partition(".")[0] if frame is not None else ""
+    # Coverage's and debuggers' Python code runs inside of every other function's.
+    tracers = {type(tracer).__module__.partition(".")[0] for tracer in (sys.gettrace(), sys.getprofile()) if tracer}
+    return package in _LOCKING or package in tracers
+
+
+def _die() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -271,10 +297,10 @@ def _shut_down_with_multiprocessing() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _start_time_ns, _let_go, _ending  # noqa: PLW0603 - what is inherited belongs to the parent
+    global _lock, _start_time_ns, _let_go, _ending, _ended  # noqa: PLW0603 - what is inherited belongs to the parent
     _lock = threading.Lock()
     _let_go = 0
-    _ending = False
+    _ending = _ended = False
     _start_time_ns = time.time_ns()
     worker.reset()
     ledger.reset()

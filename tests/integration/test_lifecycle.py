@@ -89,19 +89,21 @@ def test_sigterm_sends_what_was_counted_and_ends_the_process_by_the_signal(
     assert rows(otlp) in {finished, finished + 1}  # the signal may come between a call and its dot
 
 
-def test_sigterm_while_a_call_holds_a_lock_loses_nothing(otlp: OtlpReceiver, tmp_path: Path) -> None:
-    """The end needs the lock under which the interrupted main thread was handing over a call."""
-    source = """
-        import os, signal
+@pytest.mark.parametrize("package", ["threading", "tracer"])
+def test_sigterm_while_a_call_holds_a_lock_loses_nothing(otlp: OtlpReceiver, tmp_path: Path, package: str) -> None:
+    """The end needs the lock under which the main thread was handing over a call, or a tracer looked on."""
+    source = f"""
+        import os, signal, sys
         import windvane
         from windvane._runtime import worker
 
         windvane.configure()
         predict = windvane.Model("locked", version="1").predict(lambda rows: 0.5)
-        predict({"x": 1.0})
+        predict({{"x": 1.0}})
         code = "def interrupted():\\n with worker._lock:\\n  os.kill(os.getpid(), signal.SIGTERM)"
-        library = {"__name__": "threading", "os": os, "signal": signal, "worker": worker}
+        library = {{"__name__": "{package}", "os": os, "signal": signal, "worker": worker}}
         exec(code, library)
+        sys.setprofile(type("Tracer", (), {{"__module__": "tracer", "__call__": lambda *_: None}})())
         library["interrupted"]()
         while True:
             pass
