@@ -19,9 +19,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import metrics, trace
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
 
 from windvane import semconv
+from windvane._background import Background
 from windvane._durations import HistogramValue
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _IMPORTED_LATE: Final = ("netrc", "encodings.idna")
 """What an HTTP client imports with its first request."""
 
 
-class Exporter:
+class Exporter(Background):
     """Exports the streams of all models every `OTEL_METRIC_EXPORT_INTERVAL` milliseconds.
 
     Args:
@@ -77,15 +77,13 @@ class Exporter:
         self._closing: list[Callable[[], object]] = []
         self._failed = False
         self._parents_instance: object = None
-        self.reset()
+        super().__init__("windvane-export")
 
     def reset(self) -> None:
         """Begin anew: in a forked child the parent's thread is gone and its connection is not ours."""
-        self._condition = threading.Condition()
+        super().reset()
         self._requested = 0
         self._completed = 0
-        self._stopping = False
-        self._thread: threading.Thread | None = None
         self._exporter: MetricExporter | None = None
         self._resource: Resource | None = None
         self.exports: Counter[str] = Counter()
@@ -109,9 +107,7 @@ class Exporter:
         with self._condition:
             self._requested += 1
             self._condition.notify_all()
-            if self._thread is None and not self._stopping:
-                self._thread = threading.Thread(target=self._run, name="windvane-export", daemon=True)
-                self._thread.start()
+            self._start()
 
     def flush(self, timeout: float) -> bool:
         """Export now; False where that takes longer than `timeout` seconds or there is nothing to export with."""
@@ -124,18 +120,7 @@ class Exporter:
             done = self._condition.wait_for(lambda: self._completed >= ticket, timeout)
             return done and self._exporter is not None
 
-    def stop(self, timeout: float) -> None:
-        """Export a last time, close what is to be closed and end the thread; waits `timeout` seconds at most."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
-
-    def _run(self) -> None:
-        # Keeps the host's instrumentation of HTTP clients from tracing our exports.
-        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # noqa: FBT003 - OpenTelemetry's signature
+    def _work(self) -> None:
         interval = _interval_seconds()
         while True:
             with self._condition:

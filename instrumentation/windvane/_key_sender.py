@@ -86,7 +86,7 @@ class KeySender(Sender[_Pair]):
         _lose(dropped)
         return len(listed) - len(pairs)
 
-    def _send_all(self) -> None:
+    def _work(self) -> None:
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._queue or self._stopping)

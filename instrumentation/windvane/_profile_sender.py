@@ -90,7 +90,7 @@ class ProfileSender(Sender["tuple[ModelCounters, Chunk]"]):
         self._queued_bytes -= len(pair[1].body)
         return pair
 
-    def _send_all(self) -> None:
+    def _work(self) -> None:
         last = False
         while not last:
             batch: list[tuple[ModelCounters, Chunk]] = []
