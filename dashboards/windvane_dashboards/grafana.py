@@ -111,14 +111,6 @@ def colour(name: str) -> Json:
     return {"mode": "fixed", "fixedColor": name}
 
 
-_COLUMN, _NUMBER, _CHARACTER, _PADDING, _ARROW = 70, 80, 8, 14, 20
-"""Pixels: the least width of a table's column, what a number with its unit takes, and a heading's characters, margins
-and arrow of sorting."""
-
-_MANY: Final = 12
-"""Columns of a table, each of which has less than a hundred pixels at 1280."""
-
-
 def override(field: str, properties: Mapping[str, Any]) -> Json:
     """Return what differs for the field of this name."""
     return {
@@ -297,6 +289,14 @@ def bargauge(title: str, description: str, target: Json, *, unit: str, limits: J
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         },
     )
+
+
+_COLUMN, _NUMBER, _CHARACTER, _PADDING, _ARROW = 70, 80, 8, 14, 20
+"""Pixels: the least width of a table's column, what a number with its unit takes, and a heading's characters, margins
+and arrow of sorting."""
+
+_MANY: Final = 12
+"""Columns of a table, each of which has less than a hundred pixels at 1280."""
 
 
 def table(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from windvane_dashboards import grafana
-from windvane_dashboards.links import COMPARE_UID, FEATURE_UID, FLEET_UID, MODEL_UID, OBJECTIVES_UID, PIPELINE_UID
+from windvane_dashboards.links import COMPARE_UID, FEATURE_UID, FLEET_UID, MODEL_UID, OBJECTIVES_UID, PIPELINE_UID, to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["board"]
+__all__ = ["board", "feature_link"]
 
 _BOARDS: Final = {
     FLEET_UID: ("Fleet", "Every model, one row each: is anything wrong, where, and whose is it."),
@@ -22,6 +22,12 @@ _BOARDS: Final = {
 }
 _PREFIX: Final = "ML / "
 _TAGS: Final = ("windvane", "ml")
+
+
+def feature_link(*kept: str, **variables: str) -> grafana.Json:
+    """Return the link from a feature's name to its dashboard; further variables as `links.to` takes them."""
+    feature = "${__value.raw:percentencode}"
+    return grafana.link("Show this feature", to(FEATURE_UID, *kept, **variables, feature=feature))
 
 
 def board(

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from windvane_dashboards.rules.alerting import Links
     from windvane_dashboards.rules.timings import Timings
 
-__all__ = ["EXPECTED", "REALISED", "REFERENCE", "aged", "alerts", "recording"]
+__all__ = ["EXPECTED", "REALISED", "REFERENCE", "aged", "alerts", "dispersion", "recording"]
 
 REALISED: Final = (
     semconv.OUTCOME_COUNT,
@@ -193,6 +193,11 @@ def aged(series: str, timings: Timings) -> str:
     )
 
 
+def dispersion(of: str) -> str:
+    """Return how many times more outcomes differ than by chance, where a series is; 1 where no baseline knows it."""
+    return f"({OUTCOME_DISPERSION} or 0 * {of} + 1)"
+
+
 def _coverage(timings: Timings) -> tuple[Recording, ...]:
     lags = _sum_of_hours(LAG_HOUR, timings.week, timings)
     return (
@@ -229,14 +234,10 @@ def _fewer_due(timings: Timings) -> str:
     return f"({AGED_ROWS} < {_HALF} * {AGED_ROWS} offset {duration(timings.week)})"
 
 
-def _together(timings: Timings) -> str:
-    """Return how many times more than by chance outcomes differ, as far as the baseline knows."""
-    return f"({OUTCOME_DISPERSION} or 0 * {DAY_OUTCOMES} offset {duration(timings.week)} + 1)"
-
-
 def _stopped(timings: Timings, links: Links) -> Alert:
     name = "MLOutcomesStopped"
-    week, together = duration(timings.week), _together(timings)
+    week = duration(timings.week)
+    together = dispersion(f"{DAY_OUTCOMES} offset {week}")
     usual = queried(f"{DAY_OUTCOMES}{{MATCHERS}} offset {week}", MODEL_LABELS, "humanize")
     return Alert(
         name=name,
@@ -269,11 +270,12 @@ def _stopped(timings: Timings, links: Links) -> Alert:
 
 def _coverage_drop(timings: Timings, links: Links) -> Alert:
     name = "MLOutcomeCoverage"
+    together = dispersion(f"{DAY_OUTCOMES} offset {duration(timings.week)}")
     pasts = [f"{COVERAGE} offset {duration(span)}" for span in (timings.long, timings.week)]
     dropped = [
         f"and {COVERAGE} < {_HALF} * ({past})\n"
         f"and 2 * (sqrt({AGED_ROWS} * on ({MODEL}) ({past})) - sqrt({DAY_OUTCOMES}))"
-        f" > {_ROOT_DIFFERENCE} * sqrt({_together(timings)})"
+        f" > {_ROOT_DIFFERENCE} * sqrt({together})"
         for past in pasts
     ]
     return Alert(

@@ -57,7 +57,7 @@ from windvane_dashboards.rules.alerting import (
     queried,
 )
 from windvane_dashboards.rules.model import Alert, Group, Recording
-from windvane_dashboards.rules.outcomes import aged
+from windvane_dashboards.rules.outcomes import aged, dispersion
 from windvane_dashboards.rules.statistics import wilson
 from windvane_dashboards.rules.timings import sum_of_rates
 
@@ -165,12 +165,8 @@ def _realised(timings: Timings) -> tuple[Recording, ...]:
         rules += _numbers(share, window, timings)
         if window != "1h":
             judged = share.number("judged", window)
-            rules += _surely(share, window, f"({judged} > 0) / {_dispersion(judged)}")
+            rules += _surely(share, window, f"({judged} > 0) / {dispersion(judged)}")
     return tuple(rules)
-
-
-def _dispersion(judged: str) -> str:
-    return f"({OUTCOME_DISPERSION} or 0 * {judged} + 1)"
 
 
 def _surely(share: OutcomeShare, window: BurnWindow, effective: str) -> tuple[Recording, ...]:
@@ -213,14 +209,14 @@ def _estimate(timings: Timings) -> tuple[Recording, ...]:
         *_rates(share, semconv.OUTCOME_EXPECTED_COUNT),
         *_numbers(share, "1d", timings),
         *_numbers(share, "7d", timings),
-        *_surely(share, "1d", f"1 / {both} / {_dispersion(judged)}"),
+        *_surely(share, "1d", f"1 / {both} / {dispersion(judged)}"),
         Recording(
             WRONG_NOISE,
             lines(
                 f"{_SIGMAS} * sqrt(",
                 f"  {realised} * (1 - {realised})",
                 f"  * (1 / {REALISED_SHARE.number('judged', '7d')} + 1 / {REFERENCE_SHARE.number('judged')})",
-                f"  * {_dispersion(realised)}",
+                f"  * {dispersion(realised)}",
                 ")",
             ),
             "How much a week's share of wrong outcomes differs by chance from what the reference lets expect: four "
@@ -252,7 +248,7 @@ def _numbers_predicted(timings: Timings) -> tuple[Recording, ...]:
                 f"{_SIGMAS} * sqrt(",
                 f"  clamp_min({total(semconv.OUTCOME_SQUARED_ERROR)} / {realised} - {OUTCOME_ERROR} ^ 2, 0)",
                 f"  * (1 / {realised} + 1 / {reference})",
-                f"  * {_dispersion(realised)}",
+                f"  * {dispersion(realised)}",
                 ")",
             ),
             "How much it differs from the reference's by chance: four standard errors.",
@@ -290,7 +286,7 @@ def _segments() -> tuple[Recording, ...]:
         Recording(SEGMENT_RATIO, f"{SEGMENT_WRONG} / {SEGMENT_JUDGED}", "Share of wrong ones."),
         Recording(
             SEGMENT_EFFECTIVE,
-            f"{SEGMENT_JUDGED} / on ({MODEL}) group_left () {_dispersion(f'sum by ({MODEL}) ({SEGMENT_JUDGED})')}",
+            f"{SEGMENT_JUDGED} / on ({MODEL}) group_left () {dispersion(f'sum by ({MODEL}) ({SEGMENT_JUDGED})')}",
             "Independent outcomes that would tell as much.",
         ),
         Recording(

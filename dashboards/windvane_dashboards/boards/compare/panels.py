@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from windvane import semconv
 from windvane_dashboards import grafana as g
 from windvane_dashboards.boards.compare import queries as q
-from windvane_dashboards.links import FEATURE_UID, to
+from windvane_dashboards.boards.frame import feature_link
 from windvane_dashboards.promql import BIN_LABEL, FEATURE_LABEL, VARIANT_LABEL, VERSION_LABEL
 
 if TYPE_CHECKING:
@@ -96,17 +96,7 @@ PANELS: Final = (
                 "Value #D": "Missing, other",
             },
             overrides=[
-                g.override(
-                    "Feature",
-                    {
-                        "links": [
-                            g.link(
-                                "Show this feature",
-                                to(FEATURE_UID, "model", "version", feature="${__value.raw:percentencode}"),
-                            )
-                        ]
-                    },
-                ),
+                g.override("Feature", {"links": [feature_link("model", "version")]}),
                 *(g.override(f"PSI, {which}", {"unit": "short", "decimals": 3}) for which in ("this", "other")),
                 *(
                     g.override(f"Missing, {which}", {"unit": "percentunit", "decimals": 1})

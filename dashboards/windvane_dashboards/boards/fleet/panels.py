@@ -7,14 +7,15 @@ from typing import Final
 from windvane import semconv
 from windvane_dashboards import grafana as g
 from windvane_dashboards.boards.fleet import queries as q
+from windvane_dashboards.boards.frame import feature_link
 from windvane_dashboards.boards.shades import LEFT, SHARE_STEPS
-from windvane_dashboards.links import FEATURE_UID, MODEL_UID, OBJECTIVES_UID, to
+from windvane_dashboards.links import MODEL_UID, OBJECTIVES_UID, to
 from windvane_dashboards.promql import FEATURE_LABEL, KIND_LABEL, MODEL_LABEL, VERSION_LABEL
 
 _MODEL: Final = {"model": "${__data.fields.Model:percentencode}", "version": "${__data.fields.Version:percentencode}"}
 _TO_MODEL: Final = g.link("Show this model", to(MODEL_UID, **_MODEL))
 _TO_OBJECTIVES: Final = g.link("Show the budgets", to(OBJECTIVES_UID, **_MODEL))
-_TO_FEATURE: Final = g.link("Show this feature", to(FEATURE_UID, **_MODEL, feature="${__value.raw:percentencode}"))
+_TO_FEATURE: Final = feature_link(**_MODEL)
 _LEGEND: Final = f"{{{{{MODEL_LABEL}}}}} {{{{{VERSION_LABEL}}}}}"
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from windvane import semconv
 from windvane_dashboards import grafana as g
+from windvane_dashboards.boards.frame import feature_link
 from windvane_dashboards.boards.model import quality
 from windvane_dashboards.boards.model import queries as q
 from windvane_dashboards.boards.shades import DRIFT_STEPS, DROP_COLOURS, SHARE_GRADES, VIOLATION_COLOURS
@@ -115,7 +116,7 @@ def _glance() -> list[tuple[g.Json, int, int]]:
                     FEATURE_LABEL: "Feature",
                     KIND_LABEL: "Violation",
                 },
-                overrides=[g.override("Feature", {"links": [quality.TO_FEATURE]})],
+                overrides=[g.override("Feature", {"links": [feature_link("model", "version")]})],
             ),
             12,
             5,
@@ -238,7 +239,7 @@ def _drift() -> list[tuple[g.Json, int, int]]:
                     "Value #E": "Values",
                 },
                 overrides=[
-                    g.override("Feature", {"links": [quality.TO_FEATURE]}),
+                    g.override("Feature", {"links": [feature_link("model", "version")]}),
                     g.override(
                         "PSI / noise",
                         {

@@ -6,11 +6,12 @@ from typing import Final
 
 from windvane import semconv
 from windvane_dashboards import grafana as g
+from windvane_dashboards.boards.frame import feature_link
 from windvane_dashboards.boards.model import queries as q
-from windvane_dashboards.links import COMPARE_UID, FEATURE_UID, OBJECTIVES_UID, to
+from windvane_dashboards.links import COMPARE_UID, OBJECTIVES_UID, to
 from windvane_dashboards.promql import FEATURE_LABEL, VARIANT_LABEL
 
-__all__ = ["PANELS", "TO_FEATURE"]
+__all__ = ["PANELS"]
 
 _NONE: Final = "No data where no outcomes are reported."
 _SHARE: Final = {"unit": "percentunit", "decimals": 1}
@@ -41,9 +42,6 @@ _CLASSES: Final = (
 )
 _TO_COMPARE: Final = g.link("Compare versions and variants", to(COMPARE_UID, "model", "version"))
 _TO_OBJECTIVES: Final = g.link("Show the budgets", to(OBJECTIVES_UID, "model", "version"))
-TO_FEATURE: Final = g.link(
-    "Show this feature", to(FEATURE_UID, "model", "version", feature="${__value.raw:percentencode}")
-)
 _LETTERS: Final = "ABCDEFGHIJKLMN"
 
 PANELS: Final = (
@@ -220,7 +218,7 @@ PANELS: Final = (
                 "Value #C": "Outcomes",
             },
             overrides=[
-                g.override("Feature", {"links": [TO_FEATURE]}),
+                g.override("Feature", {"links": [feature_link("model", "version")]}),
                 g.override("Wrong", {**_SHARE, "links": [_TO_OBJECTIVES]}),
                 g.override("At least", {**_SHARE, "noValue": "-"}),
                 g.override("Outcomes", _COUNT),
