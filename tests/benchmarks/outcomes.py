@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 SECRET = "an example of a secret of 32 characters"  # noqa: S105 - of this benchmark alone
 BATCH = 5000
 _KEYS = TokenKeys([SECRET])
-MEGABYTE = 2**20
-GROWTH = 30 * MEGABYTE
+_MEGABYTE = 2**20
+_GROWTH = 30 * _MEGABYTE
 
 
 def _token(number: int, now: int) -> Token:
@@ -75,15 +75,19 @@ def _rates(name: str, runs: list[Run], goal: float) -> Iterator[Figure]:
         ("outcomes per second", [run.rate for run in runs]),
         ("outcomes per second of CPU of those who count", [run.cpu_rate for run in runs]),
     ):
-        rate = statistics.median(rates)
-        yield Figure(f"{name}: {what}, against the goal", rate, goal, rate / goal, ">= 1", rate >= goal)
+        yield rate_figure(f"{name}: {what}, against the goal", statistics.median(rates), goal)
 
 
-def _flat(name: str, runs: list[Run]) -> Figure:
-    grown = max(run.grown for run in runs)
+def rate_figure(name: str, rate: float, goal: float) -> Figure:
+    """Return the figure of a rate against its goal."""
+    return Figure(name, rate, goal, rate / goal, ">= 1", rate >= goal)
+
+
+def growth_figure(name: str, grown: float) -> Figure:
+    """Return the figure of bytes of memory above the first tenth of a run."""
     what = f"{name}-memory: MB above the first tenth, against the bound"
-    ratio = grown / GROWTH
-    return Figure(what, grown / MEGABYTE, GROWTH / MEGABYTE, ratio, "<= 1", ratio <= 1)
+    ratio = grown / _GROWTH
+    return Figure(what, grown / _MEGABYTE, _GROWTH / _MEGABYTE, ratio, "<= 1", ratio <= 1)
 
 
 def _in_process(number: int) -> Run:
@@ -139,7 +143,7 @@ def _over_http(services: list[ProcessService], number: int, senders: int, offset
         now_resident = float(sum(service.resident() for service in services))
         first = first or now_resident
         grown = now_resident - first
-        sys.stderr.write(f"{part + size:,} in {seconds:.1f} s, {now_resident / MEGABYTE:.0f} MB\n")
+        sys.stderr.write(f"{part + size:,} in {seconds:.1f} s, {now_resident / _MEGABYTE:.0f} MB\n")
     return Run(number / seconds, number / cpu_seconds, grown)
 
 
@@ -168,7 +172,7 @@ def outcomes(number: int = 500_000, rounds: int = 3) -> Iterator[Figure]:
                     ]
                     yield from _rates(name, runs, goal)
                     if number > 1_000_000:
-                        yield _flat(name, runs)
+                        yield growth_figure(name, max(run.grown for run in runs))
                 finally:
                     for service in services:
                         service.kill()

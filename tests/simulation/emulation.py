@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -27,6 +27,7 @@ __all__ = [
     "psi",
     "shifted_anew",
     "ticket",
+    "window",
 ]
 
 HOUR: Final = 60
@@ -41,10 +42,12 @@ _BUDGET_PAIRS: Final = ((3, 24, 2), (1, 72, 6))
 """Burn rate, hours of the long and of the short window."""
 
 
-def window(counts: Counts, minutes: int) -> Counts:
-    """Add up the counts of the last minutes, at each minute."""
-    total = np.cumsum(np.vstack([np.zeros_like(counts[:1]), counts]), axis=0, dtype=np.result_type(counts, np.int64))
-    first = np.maximum(np.arange(1, len(total)) - minutes, 0)
+def window(counts: NDArray[Any], steps: int) -> NDArray[Any]:
+    """Add up the counts of the last steps along the first axis, at each step."""
+    total = np.cumsum(
+        np.concatenate([np.zeros_like(counts[:1]), counts]), axis=0, dtype=np.result_type(counts, np.int64)
+    )
+    first = np.maximum(np.arange(1, len(total)) - steps, 0)
     return total[1:] - total[first]
 
 
@@ -143,7 +146,7 @@ def budget_episodes(holds: NDArray[np.bool_]) -> list[int]:
 
 
 def episodes(holds: NDArray[np.bool_], *, pending: int = _PENDING, keep: int = _KEEP) -> list[int]:
-    """Return the minutes at which a condition becomes an alert: after `for`, apart by more than `keep_firing_for`."""
+    """Return the steps at which a condition becomes an alert: after `for`, apart by more than `keep_firing_for`."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], holds.view(np.int8), [0]]))).reshape(-1, 2)
     fired: list[int] = []
     until = -1

@@ -13,6 +13,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from emulation import episodes, window
 from traffic import DAY, Feature, live, reference
 
 from windvane.outcomes import LAG_BOUNDS
@@ -66,12 +67,6 @@ _LAGS: Final = (
 )
 
 
-def _windows(counts: NDArray[np.float64], hours: int) -> NDArray[np.float64]:
-    """Return the sums of the last hours, up to each."""
-    total = np.cumsum(np.concatenate([np.zeros((1, *counts.shape[1:])), counts]), axis=0)
-    return total[1:] - total[np.maximum(np.arange(1, len(total)) - hours, 0)]
-
-
 def _ago(series: NDArray[np.float64], hours: int) -> NDArray[np.float64]:
     return np.concatenate([np.full(hours, np.nan), series[: len(series) - hours]])
 
@@ -79,7 +74,7 @@ def _ago(series: NDArray[np.float64], hours: int) -> NDArray[np.float64]:
 def _median_lag(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return Prometheus' quantile of histograms, in hours, of counts of shape (hours, buckets)."""
     bounds = np.array([0.0, *LAG_BOUNDS, LAG_BOUNDS[-1]]) / 3600
-    below = np.cumsum(_windows(counts, _WEEK), axis=1)
+    below = np.cumsum(window(counts, _WEEK), axis=1)
     rank = below[:, -1:] / 2
     bucket = (below < rank).sum(axis=1)
     at = np.arange(len(counts))
@@ -117,7 +112,7 @@ def alerts(
     lags = np.zeros((hours, len(LAG_BOUNDS) + 1))
     np.add.at(lags, (due, buckets), 1)
 
-    day_outcomes, day_rows = _windows(outcomes, _DAY), _windows(predictions.astype(float), _DAY)
+    day_outcomes, day_rows = window(outcomes, _DAY), window(predictions.astype(float), _DAY)
     median = _median_lag(lags)
     aged = np.full(hours, np.nan)
     for offset, least, most in _AGES:
@@ -134,19 +129,6 @@ def alerts(
             dropped &= coverage < _HALF * past
             dropped &= 2 * (np.sqrt(aged * past) - np.sqrt(day_outcomes)) > _ROOT_DIFFERENCE * np.sqrt(dispersion)
     return {"MLOutcomesStopped": stopped, "MLOutcomeCoverage": dropped}
-
-
-def episodes(name: str, holds: NDArray[np.bool_]) -> list[int]:
-    """Return the hours at which a condition becomes an alert."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], holds.view(np.int8), [0]]))).reshape(-1, 2)
-    fired: list[int] = []
-    until = -1
-    for begin, end in edges:
-        if end - begin > _PENDING:
-            if begin > until:
-                fired.append(int(begin) + _PENDING)
-            until = end + _KEEP[name]
-    return fired
 
 
 def predictions(rows: float, cluster: int, days: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], float]:
@@ -170,7 +152,9 @@ def quiet(models: int, days: int) -> None:
                     rng = np.random.default_rng([cluster, number, int(100 * share), _LAGS.index(lag)])
                     made, dispersion = predictions(rows, cluster, 7 * _PAST_WEEKS + days, rng)
                     for name, holds in alerts(made, dispersion, lag, lambda _, share=share: share, rng).items():
-                        found[name] += sum(hour >= begin for hour in episodes(name, holds))
+                        found[name] += sum(
+                            hour >= begin for hour in episodes(holds, pending=_PENDING, keep=_KEEP[name])
+                        )
                 told = ", ".join(f"{name} {number}" for name, number in found.items())
                 sys.stdout.write(f"{label}, {lag}, {share:.0%} get one: {told}\n")
                 sys.stdout.flush()
@@ -194,7 +178,11 @@ def fast() -> None:
                         return left if hour >= begin else 1.0
 
                     for name, holds in alerts(made, dispersion, lag, kept, rng).items():
-                        fired = [hour - begin for hour in episodes(name, holds) if hour >= begin]
+                        fired = [
+                            hour - begin
+                            for hour in episodes(holds, pending=_PENDING, keep=_KEEP[name])
+                            if hour >= begin
+                        ]
                         delays[name].append(fired[0] if fired else np.inf)
                 told = ", ".join(f"{name} {np.median(one):.0f}" for name, one in delays.items())
                 sys.stdout.write(f"{rows} a day, {lag}, {left:.0%} come: {told}\n")

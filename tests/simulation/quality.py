@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from emulation import episodes, window
 from traffic import DAY, Feature, live, reference
 
 if TYPE_CHECKING:
@@ -71,11 +72,6 @@ def made(rows: float, share: float, cluster: int, days: int, rng: np.random.Gene
     )
 
 
-def _window(counts: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-    total = np.cumsum(np.concatenate([np.zeros((1, *counts.shape[1:])), counts]), axis=0)
-    return total[1:] - total[np.maximum(np.arange(1, len(total)) - steps, 0)]
-
-
 def _low(wrong: NDArray[np.float64], judged: NDArray[np.float64], dispersion: float, z: float) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore"):
         p, n = wrong / judged, judged / dispersion
@@ -87,8 +83,8 @@ def alerts(model: Model, z: float) -> dict[str, NDArray[np.bool_]]:
     """Tell at which steps the condition of each alert holds."""
     wrong, judged = model.wrong.sum(axis=1), model.judged.sum(axis=1)
     spans = {"1h": _HOUR, "6h": 6 * _HOUR, "1d": _DAY, "7d": _WEEK}
-    w = {name: _window(wrong, steps) for name, steps in spans.items()}
-    n = {name: _window(judged, steps) for name, steps in spans.items()}
+    w = {name: window(wrong, steps) for name, steps in spans.items()}
+    n = {name: window(judged, steps) for name, steps in spans.items()}
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = {name: w[name] / n[name] for name in spans}
         low = {name: _low(w[name], n[name], model.dispersion, z) for name in ("6h", "1d", "7d")}
@@ -109,7 +105,7 @@ def alerts(model: Model, z: float) -> dict[str, NDArray[np.bool_]]:
             (off * ratio["1d"] > _WORSE * model.budget) & (expected > model.budget) & (off * w["1d"] >= _MIN_WRONG)
         )
 
-        segment_wrong, segment_judged = _window(model.wrong, _WEEK), _window(model.judged, _WEEK)
+        segment_wrong, segment_judged = window(model.wrong, _WEEK), window(model.judged, _WEEK)
         rest = (w["7d"][:, None] - segment_wrong) / (n["7d"][:, None] - segment_judged)
         segment_low = _low(segment_wrong, segment_judged, model.dispersion, z)
         segment = ((segment_low > _MUCH_WORSE * rest) & (segment_low > model.budget)).any(axis=1)
@@ -121,20 +117,6 @@ def alerts(model: Model, z: float) -> dict[str, NDArray[np.bool_]]:
         "MLQualityEstimate": estimate,
         "MLSegmentQuality": segment,
     }
-
-
-def episodes(holds: NDArray[np.bool_]) -> list[int]:
-    """Return the steps at which a condition becomes an alert."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], holds.view(np.int8), [0]]))).reshape(-1, 2)
-    fired: list[int] = []
-    until = -1
-    for begin, end in edges:
-        if end - begin <= _PENDING:
-            continue
-        if begin > until:
-            fired.append(int(begin) + _PENDING)
-        until = end + _KEEP
-    return fired
 
 
 def quiet(models: int, days: int, quantiles: list[float]) -> None:
@@ -151,7 +133,7 @@ def quiet(models: int, days: int, quantiles: list[float]) -> None:
             found: Counter[str] = Counter()
             for model in made_once:
                 for name, holds in alerts(model, z).items():
-                    found[name] += len(episodes(holds))
+                    found[name] += len(episodes(holds, pending=_PENDING, keep=_KEEP))
             told = ", ".join(f"{name} {number}" for name, number in found.items())
             sys.stdout.write(f"{label}, {z:g} standard errors: {told}\n")
             sys.stdout.flush()
@@ -166,7 +148,9 @@ def fast(z: float) -> None:
             for seed in range(5):
                 model = made(rows, 0.1, 1, 28, np.random.default_rng([seed, rows]), then=then)
                 for name, holds in alerts(model, z).items():
-                    fired = [step - 14 * _DAY for step in episodes(holds) if step >= 14 * _DAY]
+                    fired = [
+                        step - 14 * _DAY for step in episodes(holds, pending=_PENDING, keep=_KEEP) if step >= 14 * _DAY
+                    ]
                     delays[name].append(fired[0] / _HOUR if fired else np.inf)
             told = ", ".join(f"{name} {np.median(one):.0f}" for name, one in delays.items())
             sys.stdout.write(f"{rows} a day to {then:.0%}: {told}\n")
